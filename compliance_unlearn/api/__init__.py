@@ -1,0 +1,112 @@
+"""All that a plugin may import. Nothing here imports a deep-learning library until it is used."""
+
+from compliance_unlearn.api.check import Check, CheckContext, Measurement, Outputs, World
+from compliance_unlearn.api.data import (
+    All,
+    AnyOf,
+    Compare,
+    DataSource,
+    DataTree,
+    Ids,
+    Not,
+    Operator,
+    Pin,
+    Record,
+    RecordSet,
+    Scalar,
+    Selector,
+    columns_of,
+)
+from compliance_unlearn.api.errors import (
+    ComplianceError,
+    DataError,
+    ModelError,
+    PluginError,
+    PolicyError,
+    PublishError,
+    WorkspaceError,
+)
+from compliance_unlearn.api.hookspecs import hookimpl
+from compliance_unlearn.api.lineage import LineageStep, LineageStore
+from compliance_unlearn.api.loop import LoopSettings
+from compliance_unlearn.api.model import (
+    Degraded,
+    ImageShape,
+    ModelAdapter,
+    PixelStatistics,
+    Reconstruction,
+)
+from compliance_unlearn.api.plan import Finding, Plan
+from compliance_unlearn.api.sink import EvidenceSink
+from compliance_unlearn.api.specs import (
+    API_VERSION,
+    AdapterSpec,
+    CheckSpec,
+    DataSourceSpec,
+    LineageStoreSpec,
+    SinkSpec,
+    Spec,
+    StrategySpec,
+)
+from compliance_unlearn.api.strategy import Batch, ImageSet, LossTerms, NoiseSource, Strategy, StrategyContext
+from compliance_unlearn.api.task import Inpaint, Outpaint, RandomMask, Task, hidden_pixels
+
+__all__ = [
+    "API_VERSION",
+    "AdapterSpec",
+    "All",
+    "AnyOf",
+    "Batch",
+    "Check",
+    "CheckContext",
+    "CheckSpec",
+    "Compare",
+    "ComplianceError",
+    "DataError",
+    "DataSource",
+    "DataSourceSpec",
+    "DataTree",
+    "Degraded",
+    "EvidenceSink",
+    "Finding",
+    "Ids",
+    "ImageSet",
+    "ImageShape",
+    "Inpaint",
+    "LineageStep",
+    "LineageStore",
+    "LineageStoreSpec",
+    "LoopSettings",
+    "LossTerms",
+    "Measurement",
+    "ModelAdapter",
+    "ModelError",
+    "NoiseSource",
+    "Not",
+    "Operator",
+    "Outpaint",
+    "Outputs",
+    "Pin",
+    "PixelStatistics",
+    "Plan",
+    "PluginError",
+    "PolicyError",
+    "PublishError",
+    "RandomMask",
+    "Reconstruction",
+    "Record",
+    "RecordSet",
+    "Scalar",
+    "Selector",
+    "SinkSpec",
+    "Spec",
+    "Strategy",
+    "StrategyContext",
+    "StrategySpec",
+    "Task",
+    "WorkspaceError",
+    "World",
+    "columns_of",
+    "hidden_pixels",
+    "hookimpl",
+]

@@ -1,0 +1,101 @@
+"""Checks: one measured test of a claim, with controls that show that the test can fail."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, final
+
+from cu_audit.records import BeforeAfter, CheckResult
+
+from compliance_unlearn.api.boundary import plugin_boundary
+from compliance_unlearn.api.errors import PluginError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class World(StrEnum):
+    """A model whose outputs are compared."""
+
+    ORIGINAL = "original"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one model made of one set of images.
+
+    Attributes:
+        truth: ``[n, channels, height, width]``, the images themselves, in [0, 1].
+        images: ``[n, channels, height, width]``, the model's reconstructions, in [0, 1].
+        generated: boolean ``[n, 1, height, width]``; only these pixels may be scored. The same for every world.
+        subjects: integer ``[n]``, the same number for records of the same subject; -1 where the subject is unknown.
+    """
+
+    truth: torch.Tensor
+    images: torch.Tensor
+    generated: torch.Tensor
+    subjects: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+class CheckContext(Protocol):
+    """The measured worlds, computed once and shared by all checks.
+
+    Attributes:
+        counts: records in each set (see `cu_audit.records.SETS`); absent sets are not listed.
+        original: exported folder of the original model.
+        candidate: exported folder of the candidate.
+        encoder_tensors: names of the tensors that the strategy was allowed to change.
+    """
+
+    counts: Mapping[str, int]
+    original: Path
+    candidate: Path
+    encoder_tensors: frozenset[str]
+
+    def outputs(self, world: World, set_name: str) -> Outputs:
+        """Outputs of ``world`` on a set, under one fixed mask an image; ``forget-all`` is allowed too."""
+        ...
+
+    def noise_outputs(self, part: str, count: int) -> Outputs:
+        """O(n): the original model on ``count`` noise images; parts with different names share no noise."""
+        ...
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A generator seeded by the run's seed and ``purpose``: the same call gives the same numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a check found: results that carry a verdict, and plain before and after figures (metric -> set)."""
+
+    results: tuple[CheckResult, ...] = ()
+    metrics: Mapping[str, Mapping[str, BeforeAfter]] = field(default_factory=dict)
+
+
+class Check(ABC):
+    """One test. Made by a factory ``(params) -> Check``; must not change anything that the context hands out."""
+
+    @final
+    def run(self, context: CheckContext) -> Measurement:
+        """Measure.
+
+        Raises:
+            PluginError: the check raised, or returned something else than a `Measurement`.
+        """
+        with plugin_boundary(type(self).__name__, "run"):
+            measurement = self._run(context)
+        if not isinstance(measurement, Measurement):
+            raise PluginError(f"{type(self).__name__}.run must return a Measurement")
+        return measurement
+
+    @abstractmethod
+    def _run(self, context: CheckContext) -> Measurement: ...

@@ -1,0 +1,219 @@
+"""Model adapters: the one class to write for a new model family."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, final
+
+from compliance_unlearn.api.boundary import plugin_boundary
+from compliance_unlearn.api.errors import ModelError, PluginError
+from compliance_unlearn.api.task import Task, hidden_pixels
+
+if TYPE_CHECKING:
+    import torch
+
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Size of the images that a model takes, in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Mean and standard deviation of each channel over a training set, of pixels in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """T(x): what the model is given.
+
+    Attributes:
+        hidden: boolean ``[n, 1, height, width]``, True where the pixel is hidden.
+        inputs: what the adapter needs to encode it; nobody else looks inside.
+    """
+
+    hidden: torch.Tensor
+    inputs: Any
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the model makes of T(x).
+
+    Attributes:
+        images: ``[n, channels, height, width]``, in [0, 1].
+        generated: boolean ``[n, 1, height, width]``, True where the model made the pixel up.
+    """
+
+    images: torch.Tensor
+    generated: torch.Tensor
+
+
+class ModelAdapter(ABC):
+    """An image-to-image model x̂ = D(E(T(x))) seen through the operations that unlearning needs.
+
+    Made by a factory ``(params, task) -> ModelAdapter``; then either `load` or `create` is called once. Public methods are
+    final: they check shapes and turn what goes wrong inside into a `ModelError`. Write the methods with an underscore.
+    Images are float tensors ``[n, channels, height, width]`` in units where black is 0 and white is 1; noise images may
+    lie outside of [0, 1] and must not be clipped on the way in.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    # -- what an author writes ---------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def module(self) -> torch.nn.Module:
+        """The network; its state dict is what `export` writes."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> ImageShape:
+        """Size of the images that the loaded model takes."""
+
+    @property
+    @abstractmethod
+    def statistics(self) -> PixelStatistics:
+        """The normalisation that the model was trained with."""
+
+    @property
+    def cell(self) -> int:
+        """Edge in pixels of the smallest square that can be hidden by itself."""
+        return 1
+
+    @abstractmethod
+    def _load(self, weights: Path) -> None:
+        """Read the weights: safetensors, or ``torch.load(weights_only=True)``; refuse anything that does not fit."""
+
+    def _create(self, statistics: PixelStatistics, generator: torch.Generator) -> None:
+        """Initialise a new model for base training; leave out if the family cannot be trained here."""
+        raise ModelError(f"{type(self).__name__} cannot train a model from the beginning")
+
+    @abstractmethod
+    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Any: ...
+
+    @abstractmethod
+    def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]: ...
+
+    @abstractmethod
+    def _reconstruct(self, inputs: Any) -> torch.Tensor: ...
+
+    @abstractmethod
+    def _encoder_tensors(self) -> frozenset[str]:
+        """Names in the state dict of what is the encoder's alone: nothing that the decoder reads, no fixed tables."""
+
+    @abstractmethod
+    def _training_loss(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor: ...
+
+    @abstractmethod
+    def _export(self, folder: Path) -> None:
+        """Write the format that was loaded, with safetensors weights, into an existing empty folder."""
+
+    # -- what everybody calls ----------------------------------------------------------------------------------------
+
+    @final
+    def load(self, weights: Path, device: torch.device) -> Self:
+        """Load weights and move them to ``device``, in evaluation mode.
+
+        Raises:
+            ModelError: absent, truncated, unsafe or of another architecture.
+        """
+        with self._boundary("load"):
+            self._load(weights)
+            self.module.to(device).eval()
+        return self
+
+    @final
+    def create(self, statistics: PixelStatistics, generator: torch.Generator, device: torch.device) -> Self:
+        """Initialise a new model with random weights."""
+        with self._boundary("create"):
+            self._create(statistics, generator)
+            self.module.to(device)
+        return self
+
+    @final
+    def replica(self) -> Self:
+        """A frozen copy in evaluation mode that shares nothing with this one: the teacher."""
+        twin = copy.deepcopy(self)
+        twin.module.requires_grad_(False).eval()
+        return twin
+
+    @final
+    def masks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Masks of this model's task: boolean ``[count, 1, height, width]`` on the CPU, True where hidden."""
+        shape = self.image_shape
+        return hidden_pixels(self.task, count, shape.height, shape.width, self.cell, generator)
+
+    @final
+    def degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Degraded:
+        """T(x) under given masks.
+
+        Args:
+            images: ``[n, channels, height, width]``.
+            hidden: boolean ``[n, 1, height, width]``.
+        """
+        shape = self.image_shape
+        expected = (len(images), shape.channels, shape.height, shape.width)
+        if tuple(images.shape) != expected or tuple(hidden.shape) != (expected[0], 1, *expected[2:]):
+            raise ModelError(f"the model takes images {expected}, got {tuple(images.shape)} with mask {tuple(hidden.shape)}")
+        device = next(self.module.parameters()).device
+        images, hidden = images.to(device), hidden.to(device)
+        with self._boundary("degrade"):
+            return Degraded(hidden, self._degrade(images, hidden))
+
+    @final
+    def encode(self, degraded: Degraded) -> tuple[torch.Tensor, ...]:
+        """E(T(x)): a tensor ``[n, ...]`` for each aligned depth; gradients flow if they are enabled."""
+        with self._boundary("encode"):
+            features = self._encode(degraded.inputs)
+        if not features or any(len(part) != len(degraded.hidden) for part in features):
+            raise PluginError(f"{type(self).__name__}.encode must return one tensor [n, ...] for each depth")
+        return features
+
+    @final
+    def reconstruct(self, degraded: Degraded) -> Reconstruction:
+        """D(E(T(x))), clipped to [0, 1], with the hidden pixels as those that were generated."""
+        with self._boundary("reconstruct"):
+            images = self._reconstruct(degraded.inputs).float().clamp(0.0, 1.0)
+        if images.shape[-2:] != degraded.hidden.shape[-2:]:
+            raise PluginError(f"{type(self).__name__}.reconstruct returned images of another size")
+        return Reconstruction(images, degraded.hidden)
+
+    @final
+    def training_loss(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The model's own pre-training loss on a batch, a scalar; masks are drawn from ``generator``."""
+        hidden = self.masks(len(images), generator)
+        device = next(self.module.parameters()).device
+        with self._boundary("training_loss"):
+            return self._training_loss(images.to(device), hidden.to(device))
+
+    @final
+    def encoder_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Trainable parameters of the encoder by their name in the state dict."""
+        names = self._encoder_tensors()
+        parameters = {name: parameter for name, parameter in self.module.named_parameters() if name in names}
+        if set(parameters) != names:
+            raise PluginError(f"{type(self).__name__} names encoder tensors that are not parameters of its module")
+        return parameters
+
+    @final
+    def export(self, folder: Path) -> None:
+        """Write the model into an empty folder, in the format that it was loaded from, safetensors only."""
+        with self._boundary("export"):
+            self._export(folder)
+
+    def _boundary(self, action: str) -> Any:
+        return plugin_boundary(type(self).__name__, action, ModelError)

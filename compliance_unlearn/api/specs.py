@@ -1,0 +1,75 @@
+"""Specs: light descriptions that plugins hand out. Listing and planning read these and import nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+API_VERSION = 1
+"""Raised when a plugin written for the version before would break."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Common part of all specs.
+
+    Attributes:
+        name: what policies and workspaces call it: lower-case words joined by hyphens.
+        summary: one line for `cu plugins list`.
+        params: import string ``package.module:Class`` of a pydantic model, in a module that imports nothing heavy.
+        factory: import string of the callable that makes the object; imported when it is needed, not before.
+        api_version: the `API_VERSION` that the plugin was written for.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    params: str
+    factory: str
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSpec(Spec):
+    """A model family; factory ``(params, task) -> ModelAdapter``. ``tasks`` are the kinds of task that it can do."""
+
+    kind: ClassVar[str] = "model adapter"
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategySpec(Spec):
+    """An unlearning method; factory ``(params) -> Strategy``. ``loop`` holds defaults of the loop that suit it."""
+
+    kind: ClassVar[str] = "strategy"
+    loop: tuple[tuple[str, str | int | float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSpec(Spec):
+    """A test; factory ``(params) -> Check``. A mandatory one runs in every request, whether or not a policy names it."""
+
+    kind: ClassVar[str] = "check"
+    mandatory: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSourceSpec(Spec):
+    """A way to list and read records; factory ``(params, tree) -> DataSource``."""
+
+    kind: ClassVar[str] = "data source"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageStoreSpec(Spec):
+    """A version control for data and models; factory ``(params, root) -> LineageStore``."""
+
+    kind: ClassVar[str] = "lineage store"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkSpec(Spec):
+    """A place to publish evidence; factory ``(params, root) -> EvidenceSink``."""
+
+    kind: ClassVar[str] = "evidence sink"

@@ -1,0 +1,77 @@
+"""Tasks: what the model is asked to fill in. One place makes the masks for every model family.
+
+A mask is a boolean tensor ``[n, 1, height, width]``, True where the pixel is hidden from the model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Task(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Inpaint(_Task):
+    """Hide a centred rectangle that covers ``area`` of the image."""
+
+    kind: Literal["inpaint"] = "inpaint"
+    area: float = Field(default=0.25, gt=0, lt=1)
+
+
+class Outpaint(_Task):
+    """Hide all but a centred rectangle; ``area`` is the hidden share (uncropping)."""
+
+    kind: Literal["outpaint"] = "outpaint"
+    area: float = Field(default=0.75, gt=0, lt=1)
+
+
+class RandomMask(_Task):
+    """Hide a random share ``ratio`` of the cells of the grid, another choice for each image."""
+
+    kind: Literal["random-mask"] = "random-mask"
+    ratio: float = Field(default=0.75, gt=0, lt=1)
+
+
+Task = Annotated[Inpaint | Outpaint | RandomMask, Field(discriminator="kind")]
+
+
+def hidden_pixels(
+    task: Task, count: int, height: int, width: int, cell: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Masks for ``count`` images, aligned to a grid of square cells.
+
+    Every mask of one task hides the same number of cells, so that a transformer can batch them.
+
+    Args:
+        task: what is hidden.
+        count: number of masks.
+        height: of the image in pixels, a multiple of ``cell``.
+        width: of the image in pixels, a multiple of ``cell``.
+        cell: edge of a cell in pixels; the patch size of a transformer, 1 for a convolutional model.
+        generator: source of the random choice; untouched by tasks that have none.
+
+    Returns:
+        Boolean ``[count, 1, height, width]``, True where hidden.
+    """
+    import torch
+
+    rows, columns = height // cell, width // cell
+    if isinstance(task, RandomMask):
+        hidden = min(max(round(task.ratio * rows * columns), 1), rows * columns - 1)
+        order = torch.rand(count, rows * columns, generator=generator).argsort(dim=1).argsort(dim=1)
+        grid = (order < hidden).view(count, 1, rows, columns)
+    else:
+        inner = task.area if isinstance(task, Inpaint) else 1.0 - task.area
+        box_rows = min(max(round(rows * inner**0.5), 1), rows - 1)
+        box_columns = min(max(round(columns * inner**0.5), 1), columns - 1)
+        top, left = (rows - box_rows) // 2, (columns - box_columns) // 2
+        box = torch.zeros(1, 1, rows, columns, dtype=torch.bool)
+        box[..., top : top + box_rows, left : left + box_columns] = True
+        grid = (box if isinstance(task, Inpaint) else ~box).expand(count, 1, rows, columns)
+    return grid.repeat_interleave(cell, dim=2).repeat_interleave(cell, dim=3)
