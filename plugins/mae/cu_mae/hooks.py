@@ -1,0 +1,21 @@
+"""What this plugin brings to `cu`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compliance_unlearn.api import AdapterSpec, hookimpl
+
+
+@hookimpl
+def cu_register_model_adapters() -> Sequence[AdapterSpec]:
+    """The masked autoencoder of transformers."""
+    return [
+        AdapterSpec(
+            name="mae",
+            summary="masked autoencoders: the ViTMAEForPreTraining of transformers",
+            params="cu_mae.params:MaeParams",
+            factory="cu_mae.adapter:MaeAdapter",
+            tasks=("inpaint", "outpaint", "random-mask"),
+        )
+    ]
