@@ -86,8 +86,8 @@ class StrategyUse(StrictModel):
     """The unlearning method; parameters that are left out come from the workspace, then from the method itself."""
 
     use: Name
-    params: Params = {}
-    loop: LoopOverrides = {}
+    params: Params = Field(default={})
+    loop: LoopOverrides = Field(default={})
 
 
 def _use(value: object) -> object:

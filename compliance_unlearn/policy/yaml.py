@@ -172,6 +172,7 @@ class _Builder:
                 self.keys[(*location, index)] = _start(item)
                 items.append(self.build(item, (*location, index)))
             return items
+        assert isinstance(node, ScalarNode)
         return self._scalar(node)
 
     def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Use(StrictModel):
     """An object of a plugin, by name; a plain string stands for a name without parameters."""
 
     use: Name
-    params: Params = {}
+    params: Params = Field(default={})
 
 
 def _use(value: object) -> object:
@@ -58,15 +58,15 @@ class Training(StrictModel):
 
     dataset: Name
     revision: str | None = Field(default=None, min_length=1, description="None takes that of the data set")
-    where: RawSelector = {"split": "train"}
+    where: RawSelector = Field(default={"split": "train"})
     loop: LoopOverrides | None = Field(default=None, description="loop of base training")
 
 
 class StrategyDefaults(StrictModel):
     """What suits this model better than a strategy's own defaults; a policy may override it."""
 
-    params: Params = {}
-    loop: LoopOverrides = {}
+    params: Params = Field(default={})
+    loop: LoopOverrides = Field(default={})
 
 
 class ModelEntry(StrictModel):
@@ -77,7 +77,7 @@ class ModelEntry(StrictModel):
     weights: InnerPath = Field(description="a folder, or a link `current` to the folder of the version in use")
     task: Task
     training: Training
-    strategies: dict[Name, StrategyDefaults] = {}
+    strategies: dict[Name, StrategyDefaults] = Field(default={})
 
 
 class Evidence(StrictModel):
