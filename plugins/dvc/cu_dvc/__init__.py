@@ -1,0 +1,1 @@
+"""Data lineage with DVC and git for compliance-unlearn."""
