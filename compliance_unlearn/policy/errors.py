@@ -68,14 +68,20 @@ def validate(model: type[M], located: Located, prefix: Location = (), data: Any 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise PolicyError(
-            "\n".join(error_lines(error, located, prefix, model))
-        ) from None  # the cause would quote values
+        # from None: the cause would quote values
+        raise PolicyError("\n".join(error_lines(details(error), located, prefix, model))) from None
 
 
-def error_lines(error: ValidationError, located: Located, prefix: Location, model: type[BaseModel]) -> Iterator[str]:
-    """The lines for a validation error of data that stand at ``prefix``."""
-    for detail in error.errors(include_url=False, include_input=False):
+def details(error: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, without the values: they may name a subject."""
+    return error.errors(include_url=False, include_input=False)
+
+
+def error_lines(
+    found: Iterable[ErrorDetails], located: Located, prefix: Location, model: type[BaseModel]
+) -> Iterator[str]:
+    """A line for each error in data that stand at ``prefix`` and must be a ``model``."""
+    for detail in found:
         location = (*prefix, *detail["loc"])
         shown = located.within(location)
         if detail["type"] == "missing":

@@ -117,17 +117,8 @@ class Policy(StrictModel):
 
     @classmethod
     def load(cls, path: Path) -> LoadedPolicy:
-        """Read and validate a policy file.
-
-        Raises:
-            PolicyError: a line ``file:line:column: key: what is wrong`` for each error.
-        """
-        located = load_yaml(path)
-        policy = validate(cls, located)
-        forget = selector_at(located, ("forget", "where"), policy.forget.where)
-        where = policy.retain.where
-        retain = None if where is None else selector_at(located, ("retain", "where"), where)
-        return LoadedPolicy(policy, located, path, forget, retain)
+        """Read a policy file: see `LoadedPolicy.load`."""
+        return LoadedPolicy.load(path)
 
 
 @dataclass(frozen=True)
@@ -139,3 +130,17 @@ class LoadedPolicy:
     path: Path
     forget_selector: Selector
     retain_selector: Selector | None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and validate a policy file.
+
+        Raises:
+            PolicyError: a line ``file:line:column: key: what is wrong`` for each error.
+        """
+        located = load_yaml(path)
+        policy = validate(Policy, located)
+        forget = selector_at(located, ("forget", "where"), policy.forget.where)
+        where = policy.retain.where
+        retain = None if where is None else selector_at(located, ("retain", "where"), where)
+        return cls(policy, located, path, forget, retain)

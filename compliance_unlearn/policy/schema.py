@@ -39,7 +39,7 @@ def _selector() -> dict[str, Any]:
     several = {"type": "array", "minItems": 1, "items": _SELECTOR}
     return {
         "title": "Selector",
-        "description": "Which records; several keys hold together. Any other key is a column, with a value or comparisons.",
+        "description": "Which records; several keys hold together. Other keys are columns: a value or comparisons.",
         "type": "object",
         "minProperties": 1,
         "properties": {

@@ -20,8 +20,8 @@ from cu_audit.canonical import canonical
 from pydantic import AfterValidator, ValidationError, WithJsonSchema
 
 from compliance_unlearn.api import All, AnyOf, Compare, Ids, Not, Operator, PolicyError, Scalar, Selector
-from compliance_unlearn.policy.errors import did_you_mean, error_at, line
-from compliance_unlearn.policy.yaml import Located, Location
+from compliance_unlearn.policy.errors import details, did_you_mean, error_at, line
+from compliance_unlearn.policy.yaml import Located, Location, dotted
 
 MAX_IDS_BYTES = 64 * 1024 * 1024
 
@@ -36,9 +36,12 @@ def parse_selector(raw: object, folder: Path) -> Selector:
         folder: folder of that file; ``ids_file`` may name files below it.
 
     Raises:
-        pydantic.ValidationError: with the location of what is wrong.
+        PolicyError: says which key is wrong, and what about it.
     """
-    return _parse(raw, (), lambda name, location: _read_ids(folder, name, location))
+    try:
+        return _read(raw, folder)
+    except ValidationError as error:
+        raise PolicyError("\n".join(f"{dotted(each['loc'])}: {each['msg']}" for each in details(error))) from None
 
 
 def selector_at(located: Located, location: Location, raw: object) -> Selector:
@@ -48,10 +51,14 @@ def selector_at(located: Located, location: Location, raw: object) -> Selector:
         PolicyError: with file, line and column.
     """
     try:
-        return parse_selector(raw, located.path.parent)
+        return _read(raw, located.path.parent)
     except ValidationError as error:
-        lines = [line(located, located.within((*location, *each["loc"])), each["msg"]) for each in error.errors()]
+        lines = [line(located, located.within((*location, *each["loc"])), each["msg"]) for each in details(error)]
         raise PolicyError("\n".join(lines)) from None
+
+
+def _read(raw: object, folder: Path) -> Selector:
+    return _parse(raw, (), lambda name, location: _read_ids(folder, name, location))
 
 
 def check_selector(raw: Mapping[str, Any]) -> Mapping[str, Any]:

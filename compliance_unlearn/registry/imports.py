@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 from compliance_unlearn.api import PluginError
@@ -20,7 +21,7 @@ def import_string(text: str, owner: str) -> Any:
     """
     module_name, _, attribute = text.partition(":")
     try:
-        return getattr(import_module(module_name), attribute)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: importing runs foreign code
+        return attrgetter(attribute)(import_module(module_name))
+    except (Exception, SystemExit) as error:  # the plugin boundary: importing runs foreign code
         reason = " ".join(str(error).split())
         raise PluginError(f"{owner}: {text} cannot be imported: {type(error).__name__}: {reason}") from error

@@ -18,7 +18,7 @@ from compliance_unlearn.registry.registry import REGISTERING_HOOKS, LoadedPlugin
 GROUP = "compliance_unlearn"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_IMPORT_STRING = re.compile(r"[\w.]+:\w+")
+_IMPORT_STRING = re.compile(r"[\w.]+:[\w.]+")
 
 
 def load_registry(points: Sequence[EntryPoint] | None = None) -> Registry:
@@ -80,7 +80,7 @@ def _unmarked(module: ModuleType, value: object) -> bool:
 def _import(point: EntryPoint) -> ModuleType:
     try:
         module = point.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: importing runs foreign code
+    except (Exception, SystemExit) as error:  # the plugin boundary: importing runs foreign code
         raise PluginError(f"cannot be imported: {type(error).__name__}: {_one_line(error)}") from error
     if not isinstance(module, ModuleType):
         raise PluginError(f"{point.value} is not a module; the entry point must name a hook module")
@@ -90,7 +90,7 @@ def _import(point: EntryPoint) -> ModuleType:
 def _call(hooks: pluggy.PluginManager, hook: str, kind: type[Spec]) -> tuple[Spec, ...]:
     try:
         results = getattr(hooks.hook, hook)()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: hooks are foreign code
+    except (Exception, SystemExit) as error:  # the plugin boundary: hooks are foreign code
         raise PluginError(f"{hook} raised {type(error).__name__}: {_one_line(error)}") from error
     if not results:
         return ()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from compliance_unlearn.api import (
     AdapterSpec,
@@ -18,7 +19,7 @@ from compliance_unlearn.api import (
     Spec,
     StrategySpec,
 )
-from compliance_unlearn.policy.errors import did_you_mean, error_lines, line
+from compliance_unlearn.policy.errors import details, did_you_mean, error_lines, line
 from compliance_unlearn.policy.model import LoadedPolicy
 from compliance_unlearn.policy.yaml import Located, Location
 from compliance_unlearn.registry.registry import Registered, Registry, UnknownName
@@ -93,20 +94,20 @@ class _Names:
             self._find(located, (*at, "strategies", other), StrategySpec, other)
 
     def _strategy(self, name: str, entry: ModelEntry, strategy: Registered[StrategySpec] | None) -> None:
-        """Merged parameters: an error stands where the value came from."""
+        """Merged parameters: an error stands where the value came from, a missing key in the policy."""
         if strategy is None:
             return
         use = self.policy.strategy
+        at: Location = ("models", name, "strategies", use.use, "params")
         try:
             self.registry.params(strategy, strategy_params(use, entry))
         except ValidationError as error:
-            at: Location = ("models", name, "strategies", use.use, "params")
-            from_workspace = self.workspace.located.within((*at, *error.errors()[0]["loc"]))
-            in_policy = error.errors()[0]["loc"][:1] and error.errors()[0]["loc"][0] in use.params
-            if len(from_workspace) > len(at) and not in_policy:
-                self._report(self.workspace.located, at, strategy, error)
-            else:
-                self._report(self.located, ("strategy", "params"), strategy, error)
+            for detail in details(error):
+                key = detail["loc"][0] if detail["loc"] else ""
+                if key not in use.params and (*at, key) in self.workspace.located.values:
+                    self._report(self.workspace.located, at, strategy, [detail])
+                else:
+                    self._report(self.located, ("strategy", "params"), strategy, [detail])
         except PluginError as error:
             self._add(self.located, ("strategy",), str(error), plugin=True)
 
@@ -115,8 +116,8 @@ class _Names:
             check = self._find(self.located, ("accept", name), CheckSpec, name)
             self._params(self.located, ("accept", name), check, params)
         for mandatory in self.registry.mandatory_checks():
-            if mandatory.spec.name not in self.policy.accept:
-                self._params(self.located, ("accept",), mandatory, {})
+            if mandatory.name not in self.policy.accept:
+                self._params(self.located, ("accept",), self.registry.find(CheckSpec, mandatory.name), {})
 
     def _workspace_wide(self) -> None:
         located, file = self.workspace.located, self.workspace.file
@@ -139,12 +140,12 @@ class _Names:
         try:
             self.registry.params(found, raw)
         except ValidationError as error:
-            self._report(located, at, found, error)
+            self._report(located, at, found, details(error))
         except PluginError as error:
             self._add(located, at, str(error), plugin=True)
 
-    def _report(self, located: Located, at: Location, found: Registered[SpecT], error: ValidationError) -> None:
-        self.lines.extend(error_lines(error, located, at, self.registry.params_model(found)))
+    def _report(self, located: Located, at: Location, found: Registered[SpecT], errors: list[ErrorDetails]) -> None:
+        self.lines.extend(error_lines(errors, located, at, self.registry.params_model(found)))
 
     def _known(self, located: Located, at: Location, what: str, name: str, known: Iterable[str]) -> bool:
         if name in known:

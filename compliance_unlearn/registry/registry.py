@@ -39,7 +39,7 @@ REGISTERING_HOOKS: Mapping[str, type[Spec]] = {
 }
 
 
-class UnknownName(PolicyError):
+class UnknownName(PolicyError):  # noqa: N818 - it says what happened
     """A policy or workspace names something that no plugin offers."""
 
 
@@ -157,9 +157,9 @@ class Registry:
         with plugin_boundary(title, "factory"):
             return factory(*args)
 
-    def mandatory_checks(self) -> tuple[Registered[CheckSpec], ...]:
+    def mandatory_checks(self) -> tuple[CheckSpec, ...]:
         """Checks that run in every request."""
-        return tuple(each for each in self.specs(CheckSpec) if each.spec.mandatory)
+        return tuple(each.spec for each in self.specs(CheckSpec) if each.spec.mandatory)
 
     def review(self, plan: Plan) -> tuple[Finding, ...]:
         """What plugins say about a plan. A reviewer that fails blocks: nobody knows what it would have said."""

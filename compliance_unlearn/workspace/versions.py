@@ -30,7 +30,8 @@ def require_promotable(workspace: Workspace, entry: ModelEntry) -> None:
     Raises:
         WorkspaceError: the weights are a plain folder.
     """
-    if not _link(workspace, entry).is_symlink():
+    link = _link(workspace, entry)
+    if link.exists() and not link.is_symlink():
         raise WorkspaceError(
             f"{entry.weights} is a plain folder, so no other version can take its place without a moment in between; "
             "move it to a folder of its own (such as versions/1), make a link `current` to it, and name that link as "
@@ -39,7 +40,7 @@ def require_promotable(workspace: Workspace, entry: ModelEntry) -> None:
 
 
 def promote(workspace: Workspace, entry: ModelEntry, version_folder: Path) -> None:
-    """Make a version the current one, atomically. The version before stays on disk.
+    """Make a version the current one, atomically. The version before, if there is one, stays on disk.
 
     Raises:
         ModelError: the folder does not exist.
@@ -51,7 +52,7 @@ def promote(workspace: Workspace, entry: ModelEntry, version_folder: Path) -> No
         raise ModelError(f"the version {version_folder} does not exist")
     link = _link(workspace, entry)
     target = Path(os.path.relpath(version, link.parent))
-    if link.readlink() != target:
+    if not link.is_symlink() or link.readlink() != target:
         replace_symlink(link, target)
 
 
