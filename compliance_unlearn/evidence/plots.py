@@ -73,12 +73,15 @@ class LossPlot:
 
 def interval_bar(check: CheckResult, width: float = 200.0) -> IntervalBar | None:
     """The bar of a check, or None where there is nothing to compare the value with."""
-    if check.value is None or (check.interval is None and check.threshold is None):
+    if check.value is None:
         return None
     ends = () if check.interval is None else (check.interval.low, check.interval.high)
     figures = [figure for figure in (check.value, check.threshold, *ends) if figure is not None]
-    whole = is_share(check.unit) and min(figures) >= 0.0 and max(figures) <= 1.0
-    low, high = (0.0, 1.0) if whole else _padded(figures, 0.12)
+    if min(figures) == max(figures):
+        return None
+    low, high = _padded(figures, 0.12)
+    if is_share(check.unit) and min(figures) >= 0.0 and max(figures) <= 1.0:
+        low, high = max(low, 0.0), min(high, 1.0)
     scale = Scale(low, high, 6.0, width - 6.0)
     low_at, high_at = (scale(ends[0]), scale(ends[1])) if ends else (None, None)
     return IntervalBar(

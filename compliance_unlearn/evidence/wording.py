@@ -33,6 +33,8 @@ SETS = {
     FORGET_ALL: "To forget: all images",
     RETAIN: "To keep: images the model was trained on",
     RETAIN_HELD_OUT: "To keep: images the model never saw",
+    "worst-subject": "To keep: the person who lost most",
+    "weights": "The exported weights",
 }
 
 OUTCOMES = {
@@ -52,6 +54,7 @@ VERDICTS = {
 METRICS = {
     "psnr": ("Likeness to the true image, pixel by pixel (PSNR)", "dB"),
     "ssim": ("Likeness to the true image in structure (SSIM)", ""),
+    "retrieval_mrr": ("How high the true content ranks among candidates, 1 is first (mean reciprocal rank)", ""),
 }
 """Figures that many plugins report; any other one is shown under its own name."""
 
@@ -73,25 +76,35 @@ def plain(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def sentence(text: str) -> str:
+    """What a check wrote, with a capital letter and a full stop."""
+    stop = "" if not text or text[-1] in ".!?" else "."
+    return text[:1].upper() + text[1:] + stop
+
+
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits, no digit before the point lost; a dash for None."""
+    """A number with ``digits`` significant digits, fewer if it has no more, never one before the point lost.
+
+    A dash stands for None.
+    """
     if value is None:
         return DASH
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    exponent = math.floor(math.log10(abs(_rounded(value, digits))))
     if exponent < -4 or exponent >= 9:
         mantissa = f"{value:.{digits - 1}e}".split("e")[0]
         text = f"{mantissa}{NO_BREAK}\u00d7{NO_BREAK}10{_raised(exponent)}"
     else:
         text = f"{value:,.{max(digits - 1 - exponent, 0)}f}"
-        text = text.rstrip("0").rstrip(".") if "." in text and float(value).is_integer() else text
+        if "." in text and _rounded(value, digits) == value:
+            text = text.rstrip("0").rstrip(".")
     return text.replace("-", MINUS)
 
 
 def signed(value: float) -> str:
     """A difference with its sign."""
-    text = number(value)
+    text = number(value, 3 if abs(value) >= 1 else 2)
     return f"+{text}" if value > 0 else text
 
 
