@@ -1,0 +1,65 @@
+"""The source ``image-folder``: a folder for each class, perhaps inside folders for the splits (ImageNet, Places)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from compliance_unlearn.api import DataError, DataTree
+from cu_standard.sources.images import is_image_path
+from cu_standard.sources.params import ImageFolderParams
+from cu_standard.sources.table import TableSource
+
+SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
+
+
+class ImageFolderSource(TableSource):
+    """Reads labels and splits from the names of folders: ``cat/1.jpg``, ``train/cat/1.jpg``, ``train/a/arch/1.jpg``.
+
+    The id of a record is its path. The label is the path between split and file (Places: ``a/arch``); an image that
+    lies in no class folder has none. Hidden files and files that are not images are left out.
+    """
+
+    def __init__(self, params: ImageFolderParams, tree: DataTree) -> None:
+        super().__init__(tree)
+        self._params = params
+
+    def _read(self) -> Any:
+        import pyarrow as pa
+
+        files = [path for path in self.tree.files() if not path.startswith(".") and "/." not in path]
+        images = [path for path in files if is_image_path(path)]
+        if not images:
+            raise DataError("the data set's folder holds no images")
+        _check_classes(files, images)
+        splits, labels = _folders(images)
+        columns: dict[str, Sequence[str | None]] = {"id": images, "path": images, "label": labels, "split": splits}
+        return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items() if any(values)})
+
+
+def _check_classes(files: Iterable[str], images: Iterable[str]) -> None:
+    """Refuse a class folder without images: something was not copied."""
+    empty = {path.rpartition("/")[0] for path in files} - _ancestors(images) - {""}
+    if empty:
+        raise DataError(f"{len(empty)} folders of the data set hold files but no images")
+
+
+def _ancestors(paths: Iterable[str]) -> set[str]:
+    parents = {path.rpartition("/")[0] for path in paths}
+    return {str(folder) for parent in parents for folder in (PurePosixPath(parent), *PurePosixPath(parent).parents)}
+
+
+def _folders(images: list[str]) -> tuple[list[str | None], list[str | None]]:
+    """Split and label of each image.
+
+    Raises:
+        DataError: some images lie in split folders and others beside them, so that neither reading is safe.
+    """
+    heads = {path.partition("/")[0] for path in images}
+    if heads <= SPLITS:
+        parts = [path.split("/") for path in images]
+        return [part[0] for part in parts], ["/".join(part[1:-1]) or None for part in parts]
+    if any(path.partition("/")[0] in SPLITS and path.count("/") > 1 for path in images):
+        raise DataError("some images lie in folders named after splits (train, val, test) and others beside them")
+    return [None] * len(images), [path.rpartition("/")[0] or None for path in images]
