@@ -1,0 +1,1 @@
+"""Test double: a small, real plugin with one object of each kind."""
