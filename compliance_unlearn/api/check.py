@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class World(StrEnum):
-    """A model whose outputs are compared."""
+    """A model, or a way to feed it, whose outputs are compared.
+
+    ``NOISE`` is O(n) under the masks of a set: the original model fed with a noise image in place of each record's.
+    """
 
     ORIGINAL = "original"
     CANDIDATE = "candidate"
+    NOISE = "noise"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Outputs:
     """What one model made of one set of images.
 
     Attributes:
-        truth: ``[n, channels, height, width]``, the images themselves, in [0, 1].
+        truth: ``[n, channels, height, width]``, the images of the set, in [0, 1], also where noise was fed instead.
         images: ``[n, channels, height, width]``, the model's reconstructions, in [0, 1].
         generated: boolean ``[n, 1, height, width]``; only these pixels may be scored. The same for every world.
         subjects: integer ``[n]``, the same number for records of the same subject; -1 where the subject is unknown.
@@ -65,7 +69,10 @@ class CheckContext(Protocol):
         ...
 
     def noise_outputs(self, part: str, count: int) -> Outputs:
-        """O(n): the original model on ``count`` noise images; parts with different names share no noise."""
+        """O(n): the original model on ``count`` noise images, which are the ``truth`` of the result.
+
+        Parts with different names share no noise.
+        """
         ...
 
     def generator(self, purpose: str) -> torch.Generator:

@@ -33,6 +33,7 @@ class PlannedModel(Evidence):
     adapter: str
     adapter_params: dict[str, Any]
     task: Task = Field(discriminator="kind")
+    noise: Literal["identity", "training"] = Field(description="covariance of the noise images")
     source: Candidate = Field(description="the weights to start from")
     strategy: str
     strategy_params: dict[str, Any]
@@ -55,5 +56,4 @@ class Plan(Evidence):
     retain: Literal["dataset", "proxy", "none"]
     models: tuple[PlannedModel, ...]
     checks: tuple[PlannedCheck, ...]
-    plugins: dict[str, str] = Field(description="plugin -> SHA-256 of its code")
     not_reached: tuple[str, ...]

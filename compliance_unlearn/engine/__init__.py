@@ -1,0 +1,1 @@
+"""Plan, run and judge a request. The only package that knows the order of things."""

@@ -1,0 +1,1 @@
+"""Writes the evidence bundle and the ledger, then hands bundles to the sinks."""

@@ -80,6 +80,10 @@ class ModelEntry(StrictModel):
         default="training", description="covariance of the noise images: of the training data, or the identity"
     )
     training: Training
+    noise: Literal["identity", "training"] = Field(
+        default="identity",
+        description="covariance of noise images: of normalised pixels, or of the channels of the training data",
+    )
     strategies: dict[Name, StrategyDefaults] = Field(default={})
 
 

@@ -1,0 +1,144 @@
+"""`cu apply`: carry a request out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compliance_unlearn.api.errors import PolicyError
+
+if TYPE_CHECKING:
+    from cu_audit.records import ModelResult
+
+    from compliance_unlearn.engine.run import Applied
+
+NOT_COMPLIANT = 3
+
+
+def apply(
+    policy: Annotated[Path, typer.Argument(help="The policy file of the request.")],
+    plan_digest: Annotated[
+        str | None, typer.Option("--plan", help="Refuse to run unless the plan still has this digest (see cu plan).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """Make the affected models forget, measure it, seal the evidence, and promote what passed.
+
+    Run it again after an interruption: it carries on, and never does the same plan twice.
+
+    \b
+    Examples:
+      cu apply policies/gdpr_req_123.yaml
+      cu apply policies/gdpr_req_123.yaml --plan hmac-sha256:1f0c…
+      cu apply policies/gdpr_req_123.yaml --json > result.json
+    """
+    from compliance_unlearn.cli.console import ConsoleReporter, print_json
+    from compliance_unlearn.cli.plan import resolve
+    from compliance_unlearn.workspace import Workspace
+
+    reporter = ConsoleReporter()
+    with Workspace.find(policy.parent).lock():
+        resolved = resolve(policy)
+        if plan_digest is not None and plan_digest != resolved.digest:
+            raise PolicyError(
+                "the plan is stale: the policy, the data or a model changed since it was made; look at `cu plan` again"
+            )
+        for finding in resolved.findings:
+            reporter.note(f"{finding.severity}: {finding.message}")
+
+        from compliance_unlearn.engine.run import Run
+
+        run = Run(resolved, reporter=reporter, clock=lambda: datetime.now(UTC), device=_device(device))
+        applied = run.apply()
+    if as_json:
+        print_json(as_data(applied))
+    else:
+        _print(applied)
+    _exit(applied)
+
+
+def as_data(applied: Applied) -> dict[str, Any]:
+    """The result as JSON data."""
+    result = applied.bundle.result
+    receipts = applied.receipts
+    return {
+        "request": result.request.id,
+        "plan_digest": result.plan_digest,
+        "verdict": result.verdict.value,
+        "sentence": result.sentence,
+        "bundle": str(applied.bundle.folder),
+        "ledger_entry": applied.entry.model_dump(mode="json"),
+        "tracker": {"run_id": receipts[0].run_id if receipts else None, "published": applied.unpublished is None},
+        "lineage": result.lineage.model_dump(mode="json"),
+        "models": [_model(model) for model in result.models],
+    }
+
+
+def _model(model: ModelResult) -> dict[str, Any]:
+    keys = {"name", "adapter", "strategy", "promoted", "counts", "seconds", "metrics", "checks", "notes"}
+    return {
+        **model.model_dump(mode="json", include=keys),
+        "candidate": {"path": model.candidate.path, "sha256": model.candidate.sha256},
+    }
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise PolicyError(f"--device {name}: this machine cannot compute there") from error
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return device
+
+
+def _print(applied: Applied) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    result, console = applied.bundle.result, Console()
+    for model in result.models:
+        checks = Table("check", "set", "verdict", "value", "interval", "asked for", "n", title=model.name)
+        for check in model.checks:
+            interval = f"{check.interval.low:.3f} to {check.interval.high:.3f}" if check.interval else "exact"
+            checks.add_row(
+                check.name if check.gates else f"{check.name} (reported)",
+                check.set,
+                check.verdict.value,
+                f"{_number(check.value)} {check.unit}",
+                interval,
+                _number(check.threshold),
+                str(check.sample_size),
+            )
+        console.print(checks)
+        metrics = Table("figure", "set", "before", "after", title=f"{model.name}: before and after")
+        for name, sets in model.metrics.items():
+            for set_name, figures in sets.items():
+                metrics.add_row(name, set_name, _number(figures.before), _number(figures.after))
+        console.print(metrics)
+    if applied.reused:
+        console.print("This plan was carried out before; this is its result.", highlight=False)
+    console.print(result.sentence, style="bold", highlight=False)
+    console.print(f"evidence: {applied.bundle.folder}", highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _exit(applied: Applied) -> None:
+    from cu_audit.records import Outcome
+
+    if applied.unpublished is not None:
+        typer.echo(f"cu: {applied.unpublished}", err=True)
+    if applied.bundle.result.verdict is not Outcome.COMPLIANT:
+        raise typer.Exit(NOT_COMPLIANT)
+    if applied.unpublished is not None:
+        raise typer.Exit(applied.unpublished.exit_code)

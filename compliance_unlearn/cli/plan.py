@@ -1,0 +1,92 @@
+"""`cu plan`: what would be done. Changes nothing, and loads no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compliance_unlearn.api.errors import PolicyError
+
+if TYPE_CHECKING:
+    from compliance_unlearn.engine.planning import ResolvedPlan
+
+
+def plan(
+    policy: Annotated[Path, typer.Argument(help="The policy file of the request.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
+) -> None:
+    """Show which records and models a request touches, and what will count as done. Changes nothing.
+
+    \b
+    Examples:
+      cu plan policies/gdpr_req_123.yaml
+      cu plan policies/gdpr_req_123.yaml --json
+    """
+    from compliance_unlearn.cli.console import print_json
+
+    resolved = resolve(policy)
+    if as_json:
+        print_json(as_data(resolved))
+    else:
+        _print(resolved)
+    if any(finding.severity == "block" for finding in resolved.findings):
+        raise PolicyError(
+            "the plan is blocked: " + "; ".join(f.message for f in resolved.findings if f.severity == "block")
+        )
+
+
+def resolve(policy: Path) -> ResolvedPlan:
+    """Load and resolve a policy in its workspace."""
+    from compliance_unlearn.engine.planning import plan_policy
+    from compliance_unlearn.registry import load_registry
+    from compliance_unlearn.workspace import Workspace
+
+    return plan_policy(policy, Workspace.find(policy.parent), load_registry())
+
+
+def as_data(resolved: ResolvedPlan) -> dict[str, Any]:
+    """The plan as JSON data."""
+    return {
+        "plan_digest": resolved.digest,
+        "already_done": resolved.finished is not None,
+        "findings": [finding.model_dump() for finding in resolved.findings],
+        "plan": resolved.plan.model_dump(mode="json"),
+    }
+
+
+def _print(resolved: ResolvedPlan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = resolved.plan
+    console = Console()
+    console.print(
+        f"Request [bold]{shown.request}[/bold], {shown.ground}: received {shown.received}, due {shown.due}",
+        highlight=False,
+    )
+    models = Table(
+        "model", "strategy", "steps", "forget", "never seen", "retain", "held out", "retain used", "data set at"
+    )
+    for model in shown.models:
+        counts = model.counts
+        models.add_row(
+            model.name,
+            model.strategy,
+            str(model.loop.steps),
+            *(str(counts[key]) for key in ("forget", "forget-held-out", "retain", "retain-held-out", "retain-used")),
+            f"{model.lineage.dataset} {model.lineage.revision[:10]}",
+        )
+    console.print(models)
+    checks = Table("check", "counts as done when")
+    for check in shown.checks:
+        checks.add_row(check.name, ", ".join(f"{key} {value}" for key, value in check.params.items()) or "exact")
+    console.print(checks)
+    for finding in resolved.findings:
+        console.print(f"{finding.severity}: {finding.message}", highlight=False, markup=False)
+    for copy in shown.not_reached:
+        console.print(f"not reached: {copy}", highlight=False, markup=False)
+    if resolved.finished:
+        console.print("This plan was carried out already; `cu apply` would show its result again.", highlight=False)
+    console.print(f"plan digest {resolved.digest}", highlight=False, soft_wrap=True)

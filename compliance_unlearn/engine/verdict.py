@@ -1,0 +1,34 @@
+"""From check results to the outcome of a run: pure functions, nothing measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cu_audit.records import CheckResult, Outcome, Verdict
+
+
+def decide(results: Sequence[CheckResult]) -> Outcome:
+    """Compliant only if every gating result passed; inconclusive if none failed but one could not tell.
+
+    A void check is a broken instrument, and a skipped one was not run: neither is evidence of compliance or of the contrary.
+    """
+    gating = [result.verdict for result in results if result.gates]
+    if Verdict.FAILED in gating:
+        return Outcome.NOT_COMPLIANT
+    if gating and all(verdict is Verdict.PASSED for verdict in gating):
+        return Outcome.COMPLIANT
+    return Outcome.INCONCLUSIVE
+
+
+def sentence(outcome: Outcome, results: Sequence[CheckResult]) -> str:
+    """The outcome in words, no stronger than the results."""
+    gating = [result for result in results if result.gates]
+    passed = sum(result.verdict is Verdict.PASSED for result in gating)
+    others = sorted({f"{result.name} ({result.verdict})" for result in gating if result.verdict is not Verdict.PASSED})
+    if outcome is Outcome.COMPLIANT:
+        return (
+            f"Compliant with the policy: all {passed} tests that decide, fixed before the run, passed on the unlearned weights."
+        )
+    if outcome is Outcome.NOT_COMPLIANT:
+        return f"Not compliant: {', '.join(others)}; {passed} of {len(gating)} deciding tests passed. The model was not replaced."
+    return f"Inconclusive: {', '.join(others) or 'no test decides'}; the data do not allow a verdict. The model was not replaced."

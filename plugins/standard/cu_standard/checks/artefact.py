@@ -1,0 +1,121 @@
+"""Artefact: the exported files are what they claim to be. Exact; there is nothing to sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from compliance_unlearn.api import Check, CheckContext, Measurement
+from cu_audit.canonical import file_sha256
+from cu_audit.records import CheckResult, Control, Verdict
+
+from cu_standard.params import NoParams
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Artefact(Check):
+    """Only encoder tensors differ from the original, at least one does, and nothing else is shipped."""
+
+    def __init__(self, params: NoParams) -> None:
+        self._params = params
+
+    def _run(self, context: CheckContext) -> Measurement:
+        before, after = read_tensors(context.original), read_tensors(context.candidate)
+        problems = compare(before, after, context.encoder_tensors) + compare_files(context.original, context.candidate)
+        controls = _controls(before, after, context.encoder_tensors)
+        if not all(control.behaved for control in controls):
+            verdict, reason = Verdict.VOID, "a control misbehaved: the comparison cannot be trusted"
+        elif problems:
+            verdict, reason = Verdict.FAILED, "; ".join(problems)
+        else:
+            fixed = len(before) - len(context.encoder_tensors)
+            verdict = Verdict.PASSED
+            reason = f"all {fixed} tensors outside of the encoder are bit-identical, the encoder differs, nothing was added"
+        result = CheckResult(
+            name="artefact",
+            set="weights",
+            claim="Only the encoder changed, and the exported folder holds nothing but the model.",
+            verdict=verdict,
+            gates=True,
+            value=float(len(problems)),
+            unit="problems",
+            interval=None,
+            threshold=0.0,
+            sample_size=len(before),
+            controls=controls,
+            reason=reason,
+            not_tested="What the changed encoder still knows; the other checks speak about that.",
+        )
+        return Measurement(results=(result,))
+
+
+def read_tensors(folder: Path) -> Tensors:
+    """All tensors of all safetensors files of a folder."""
+    from safetensors.torch import load_file
+
+    tensors: Tensors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors.update(load_file(path))
+    return tensors
+
+
+def compare(before: Tensors, after: Tensors, encoder: frozenset[str]) -> list[str]:
+    """Problems of the tensors, in words; names of tensors are not personal data."""
+    problems = []
+    if set(before) != set(after):
+        problems.append(f"{len(set(before) ^ set(after))} tensors were added or removed")
+    common = sorted(set(before) & set(after))
+    differing = {name for name in common if not identical(before[name], after[name])}
+    outside = sorted(differing - encoder)
+    if outside:
+        problems.append(f"{len(outside)} tensors outside of the encoder changed, the first is {outside[0]}")
+    if not differing & encoder:
+        problems.append("the encoder did not change")
+    return problems
+
+
+def identical(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal in type, shape and every bit: NaN equals the same NaN, and 0.0 differs from -0.0."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return torch.equal(one.contiguous().view(-1).view(torch.uint8), other.contiguous().view(-1).view(torch.uint8))
+
+
+def compare_files(original: Path, candidate: Path) -> list[str]:
+    """Problems of the other files: all must be known from the original, byte for byte."""
+    known = {path.name: path for path in original.iterdir() if path.is_file()}
+    problems = []
+    for path in sorted(candidate.rglob("*")):
+        if path.suffix == ".safetensors" and path.parent == candidate:
+            continue
+        twin = known.get(path.name) if path.parent == candidate and path.is_file() else None
+        if twin is None:
+            problems.append(f"{path.relative_to(candidate)} is not part of the original model")
+        elif file_sha256(path) != file_sha256(twin):
+            problems.append(f"{path.name} differs from the original's")
+    return problems
+
+
+def _controls(before: Tensors, after: Tensors, encoder: frozenset[str]) -> tuple[Control, ...]:
+    unchanged = compare(before, before, encoder)
+    fixed = next(name for name in sorted(before) if name not in encoder and before[name].numel())
+    touched = dict(after)
+    flipped = before[fixed].contiguous().clone()
+    flipped.view(-1).view(torch.uint8)[0] ^= 1
+    touched[fixed] = flipped
+    caught = any("outside of the encoder" in problem for problem in compare(before, touched, encoder))
+    return (
+        Control(
+            name="original against itself",
+            expected="fails: the encoder did not change",
+            value=float(len(unchanged)),
+            behaved=unchanged == ["the encoder did not change"],
+        ),
+        Control(
+            name="one flipped bit outside of the encoder",
+            expected="fails: the bit is found",
+            value=float(caught),
+            behaved=caught,
+        ),
+    )

@@ -1,0 +1,151 @@
+"""Retrieval leak: can the hidden content be found again from what the model generates?
+
+For each record its generated pixels are compared with the true hidden pixels of the record and of distractors of other subjects,
+by correlation (each picture's mean removed, unit norm). Statistic: hits@1, the share of records whose truth comes first; chance is
+1 / (distractors + 1). Null hypothesis: the share is above the threshold. Passed when the upper 95 % bound is within it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
+from cu_audit.records import (
+    FORGET,
+    FORGET_ALL,
+    FORGET_HELD_OUT,
+    RETAIN,
+    RETAIN_HELD_OUT,
+    BeforeAfter,
+    CheckResult,
+    Control,
+    Verdict,
+)
+
+from cu_standard.params import RetrievalLeakParams
+from cu_standard.statistics import at_most, generated_pixels, share_interval
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Rank of each record's truth among the candidates, 1 is first: integer ``[n]``."""
+
+    ranks: torch.Tensor
+
+    @property
+    def hits(self) -> int:
+        """Records whose truth comes first."""
+        return int((self.ranks == 1).sum())
+
+    @property
+    def share(self) -> float:
+        """hits@1."""
+        return self.hits / len(self.ranks)
+
+    @property
+    def mean_reciprocal(self) -> float:
+        """Mean reciprocal rank (MRR), in (0, 1]."""
+        return float((1.0 / self.ranks.double()).mean())
+
+
+class RetrievalLeak(Check):
+    """hits@1 of the true hidden content; the set of all the subject's pictures decides, since it is the largest."""
+
+    def __init__(self, params: RetrievalLeakParams) -> None:
+        self._params = params
+
+    def _run(self, context: CheckContext) -> Measurement:
+        gallery = self._gallery(context)
+        sets = [name for name in (FORGET, FORGET_HELD_OUT) if context.counts.get(name)]
+        sets += [FORGET_ALL] if len(sets) > 1 else []
+        results = tuple(self._result(context, name, gallery, gates=name == sets[-1]) for name in sets)
+        reciprocal = {
+            name: BeforeAfter(
+                before=self._rank(context, context.outputs(World.ORIGINAL, name), gallery).mean_reciprocal,
+                after=self._rank(context, context.outputs(World.CANDIDATE, name), gallery).mean_reciprocal,
+            )
+            for name in sets
+        }
+        return Measurement(results=results, metrics={"retrieval_mrr": reciprocal})
+
+    def _gallery(self, context: CheckContext) -> torch.Tensor:
+        """Images of other subjects, ``[m, channels, height, width]``, in a fixed random order."""
+        names = [name for name in (RETAIN, RETAIN_HELD_OUT) if context.counts.get(name)]
+        if not names:
+            return torch.empty(0)
+        images = torch.cat([context.outputs(World.ORIGINAL, name).truth for name in names])
+        return images[torch.randperm(len(images), generator=context.generator("retrieval gallery"))]
+
+    def _rank(self, context: CheckContext, outputs: Outputs, gallery: torch.Tensor) -> Ranks:
+        generator = context.generator("retrieval distractors")
+        ranks = []
+        for index in range(len(outputs)):
+            chosen = torch.randperm(len(gallery), generator=generator)[: self._params.distractors]
+            candidates = torch.cat([outputs.truth[index : index + 1], gallery[chosen]])
+            mask = outputs.generated[index : index + 1]
+            scores = correlation(
+                generated_pixels(outputs.images[index : index + 1], mask),
+                generated_pixels(candidates, mask.expand(len(candidates), -1, -1, -1)),
+            )
+            ranks.append(1 + int((scores[1:] >= scores[0]).sum()))
+        return Ranks(torch.tensor(ranks))
+
+    def _result(self, context: CheckContext, name: str, gallery: torch.Tensor, *, gates: bool) -> CheckResult:
+        distractors = min(self._params.distractors, len(gallery))
+        after = self._rank(context, context.outputs(World.CANDIDATE, name), gallery)
+        interval = share_interval(after.hits, len(after.ranks))
+        controls = self._controls(context, name, gallery)
+        if distractors < self._params.distractors:
+            verdict = Verdict.INCONCLUSIVE
+            reason = f"only {distractors} distractors are at hand, {self._params.distractors} are asked for"
+        elif not all(control.behaved for control in controls):
+            verdict, reason = Verdict.VOID, "a control misbehaved: this comparison cannot tell a leak from none"
+        else:
+            verdict = at_most(interval, self._params.at_most)
+            reason = (
+                f"found first {after.hits} times of {len(after.ranks)} among {distractors + 1}; "
+                f"a leak of up to {interval.high:.0%} cannot be excluded"
+            )
+        return CheckResult(
+            name="retrieval-leak",
+            set=name,
+            claim="The hidden part of the subject's pictures cannot be picked out with the model's output.",
+            verdict=verdict,
+            gates=gates,
+            value=after.share,
+            unit="share",
+            interval=interval,
+            threshold=self._params.at_most,
+            sample_size=len(after.ranks),
+            controls=controls,
+            reason=reason,
+            not_tested="Retrieval by a trained face recogniser, and attackers who may change the model.",
+        )
+
+    def _controls(self, context: CheckContext, name: str, gallery: torch.Tensor) -> tuple[Control, ...]:
+        """The original must be caught on this very set; noise outputs must not."""
+        caught = self._rank(context, context.outputs(World.ORIGINAL, name), gallery)
+        missed = self._rank(context, context.outputs(World.NOISE, name), gallery)
+        limit = self._params.at_most
+        return (
+            Control(
+                name="original model",
+                expected=f"fails: found first more often than {limit:.0%}",
+                value=caught.share,
+                behaved=caught.share > limit,
+            ),
+            Control(
+                name="original model on noise",
+                expected=f"passes: found first at most {limit:.0%}",
+                value=missed.share,
+                behaved=missed.share <= limit,
+            ),
+        )
+
+
+def correlation(outputs: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """Pearson correlation over pixels of one output ``[1, k]`` with each candidate ``[m, k]``; 0 for a flat picture."""
+    centred = [pixels - pixels.mean(dim=1, keepdim=True) for pixels in (outputs, candidates)]
+    unit = [torch.nn.functional.normalize(pixels, dim=1) for pixels in centred]
+    return (unit[0] @ unit[1].T).squeeze(0)

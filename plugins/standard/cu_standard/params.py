@@ -1,0 +1,48 @@
+"""Parameters of the strategies and checks, with their meaning and limits. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Params(BaseModel):
+    """Base of all parameters: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoParams(Params):
+    """Of objects that have nothing to set."""
+
+
+class EncoderAlignmentParams(Params):
+    """Settings of the encoder alignment."""
+
+    alpha: float = Field(default=1.0, gt=0, description="weight of the forget term")
+    noise_bank: int = Field(default=512, ge=16, description="noise images whose teacher features are drawn from")
+    retain_views: int = Field(default=4, ge=1, description="masks an image for retain targets, where masks are random")
+    cache_megabytes: int = Field(
+        default=1024, ge=0, description="largest cache of retain targets; above it they are computed in each step"
+    )
+
+
+class NoiseEnvelopeParams(Params):
+    """What counts as looking like noise."""
+
+    inside_at_least: float = Field(gt=0, le=1, description="share of forget records that must lie inside")
+
+
+class RetrievalLeakParams(Params):
+    """How often the hidden content may be found again."""
+
+    at_most: float = Field(gt=0, lt=1, description="largest upper 95 % bound of the share that is found first")
+    distractors: int = Field(default=99, ge=9, le=10_000, description="other images that each truth hides among")
+
+
+class RetainDriftParams(Params):
+    """How much worse the model may become for everybody else."""
+
+    psnr_drop_at_most: float = Field(gt=0, description="largest upper 95 % bound of the mean drop in dB")
+    worst_subject_drop_at_most: float | None = Field(
+        default=None, gt=0, description="largest mean drop of any one subject in dB; reported only, if not set"
+    )
