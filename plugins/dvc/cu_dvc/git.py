@@ -16,7 +16,7 @@ NAME = "compliance-unlearn"
 EMAIL = "compliance-unlearn@localhost"
 
 _LOCKED = re.compile(r"Unable to create '(?P<file>.+\.lock)': File exists")
-_PATIENCE = 5.0
+_PATIENCE = 3.0
 _QUIET_GIT = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
 
 
@@ -84,7 +84,7 @@ class Git:
 
     def _change(self, *arguments: str) -> None:
         """Run a command that changes the repository; wait for others, and clear away the locks of the dead."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + 2 * _PATIENCE
         while True:
             try:
                 self._run(*arguments)
@@ -93,22 +93,21 @@ class Git:
                 locked = _LOCKED.search(str(error))
                 if locked is None:
                     raise WorkspaceError(f"git refused to {arguments[0]}: {error}") from error
-                file = Path(locked["file"])
-                if time.monotonic() > deadline:
-                    self._remove_dead_lock(file)
-                    deadline = time.monotonic() + _PATIENCE
+                self._clear(Path(locked["file"]), time.monotonic() > deadline)
             time.sleep(0.1)
 
-    def _remove_dead_lock(self, file: Path) -> None:
+    def _clear(self, file: Path, final: bool) -> None:
+        """Delete a lock file that outlived its process; on the final look, one that did not is an error."""
         try:
-            quiet = time.time() - file.stat().st_mtime > _PATIENCE
+            old = time.time() - file.stat().st_mtime > _PATIENCE
         except FileNotFoundError:
             return
-        if not quiet or _git_works_in(self.root):
+        if old and not _git_works_in(self.root):
+            file.unlink(missing_ok=True)
+        elif final:
             raise WorkspaceError(
                 f"another git process works in the workspace; let it end, or delete .git/{file.name} if there is none"
             )
-        file.unlink(missing_ok=True)
 
     def _succeeds(self, *arguments: str) -> bool:
         try:
@@ -131,8 +130,8 @@ def _git_works_in(root: Path) -> bool:
     """Whether a live git process has its working directory in ``root``; one that hides its directory counts too."""
     import psutil  # type: ignore[import-untyped]
 
-    for process in psutil.process_iter(["name", "cwd"]):
-        if process.info["name"] not in ("git", "git.exe"):
+    for process in psutil.process_iter(["name", "cwd", "status"]):
+        if process.info["name"] != "git" or process.info["status"] == psutil.STATUS_ZOMBIE:
             continue
         folder = process.info["cwd"]
         if folder is None or Path(folder).resolve().is_relative_to(root.resolve()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # Set inside git hooks and by some editors; they would make git and DVC work on another repository than the workspace.
@@ -17,7 +17,9 @@ def environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "DVC_NO_ANALYTICS": "1", "DVC_STUDIO_OFFLINE": "1"}
 
 
-def run(command: Sequence[str], root: Path, keep_open: int | None) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str], root: Path, keep_open: int | None, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command in ``root`` and capture what it says.
 
     Args:
@@ -25,11 +27,12 @@ def run(command: Sequence[str], root: Path, keep_open: int | None) -> subprocess
         root: working directory.
         keep_open: file descriptor of the lock that the child shares: if this process is killed, the lock stays held
             until the child has ended too.
+        variables: to add to the environment.
     """
     return subprocess.run(  # noqa: S603 - fixed programs; arguments are passed without a shell
         command,
         cwd=root,
-        env=environment(),
+        env=environment() | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

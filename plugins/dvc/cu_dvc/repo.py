@@ -27,6 +27,17 @@ _IN_GIT = re.compile(r"already tracked by SCM")
 _TAKEN = re.compile(r"overlap|is specified in|already (exists|tracked)|is already an output", re.IGNORECASE)
 
 
+# The function behind the command `dvc`.
+_SCRIPT = """
+import json, sys
+from dvc.cli import main
+for command in json.loads(sys.argv[1]):
+    code = main(command)
+    if code:
+        sys.exit(code)
+"""
+
+
 class DvcRepository:
     """A DVC repository whose top folder is the workspace.
 
@@ -49,7 +60,7 @@ class DvcRepository:
         config = self.root / CONFIG
         if not self.exists:
             if not (self.root / ".dvc").exists():
-                self._run("init", "--quiet")
+                self._run(["init"])
             else:
                 write_atomically(config, b"")
         if not config.read_bytes().strip():
@@ -60,7 +71,7 @@ class DvcRepository:
 
     def add(self, path: str) -> None:
         """Put a folder or file under version control, in ``<path>.dvc`` beside it."""
-        self._run("add", "--quiet", path)
+        self._run(["add", path])
 
     def add_stage(self, step: LineageStep) -> None:
         """Record a derivation: a frozen stage in ``dvc.yaml``, the digests of its inputs and output in ``dvc.lock``.
@@ -69,13 +80,11 @@ class DvcRepository:
         """
         name = stage_name(step.name)
         inputs = [part for path in sorted(set(step.inputs)) for part in ("--deps", path)]
-        description = f"{', '.join(sorted(set(step.inputs)))} -> {step.output}"
         self._run(
-            *("stage", "add", "--quiet", "--force", "--name", name, "--desc", description),
-            *(*inputs, "--outs", step.output, step.command),
+            ["stage", "add", "--force", "--name", name, *inputs, "--outs", step.output, step.command],
+            ["freeze", name],
+            ["commit", "--force", name],
         )
-        self._run("freeze", "--quiet", name)
-        self._run("commit", "--quiet", "--force", name)
 
     def is_stage_output(self, path: str) -> bool:
         """Whether a stage of ``dvc.yaml`` makes ``path``; `dvc add` must leave it alone."""
@@ -84,18 +93,20 @@ class DvcRepository:
         from dvc.repo import Repo
 
         try:
-            with _without_deprecations(), Repo(str(self.root)) as repo:
+            with _without_deprecations(), Repo(str(self.root), config=_config(self.root)) as repo:
                 return any(not out.stage.is_data_source for out in repo.find_outs_by_path(str(self.root / path)))
         except OutputNotFoundError:
             return False
         except DvcException as error:
             raise WorkspaceError("DVC cannot read the workspace; run `dvc status` in it to see why") from error
 
-    def _run(self, *arguments: str) -> None:
+    def _run(self, *commands: list[str]) -> None:
+        """Run DVC commands one after the other in one child process, which ends with the first that fails."""
         remove_stale_rwlock(self.root)
-        done = run([sys.executable, "-W", "ignore", "-m", "dvc", *arguments], self.root, self.lock)
+        script = [sys.executable, "-W", "ignore", "-c", _SCRIPT, json.dumps(commands)]
+        done = run(script, self.root, self.lock, {"DVC_SITE_CACHE_DIR": str(_site_cache(self.root))})
         if done.returncode:
-            raise WorkspaceError(_explain(arguments, done.stderr))
+            raise WorkspaceError(_explain(commands, done.stderr))
 
 
 class Snapshot:
@@ -107,7 +118,7 @@ class Snapshot:
         from dvc.api import DVCFileSystem
 
         self._path = path
-        self._files = DVCFileSystem(url=str(root), rev=commit)
+        self._files = DVCFileSystem(url=str(root), rev=commit, config=_config(root))
 
     def digest(self) -> str | None:
         """DVC's ``<md5>.dir`` of the folder; None if DVC does not track that very folder."""
@@ -180,26 +191,35 @@ def remove_stale_rwlock(root: Path) -> None:
 
 
 def _was_alive(psutil: Any, number: int, moment: float) -> bool:
-    """Whether the process that has this number today existed at that moment."""
+    """Whether the process that has this number today existed at that moment; a zombie works on nothing any more."""
     try:
-        return bool(psutil.Process(number).create_time() <= moment + 1.0)
+        process = psutil.Process(number)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= moment + 1.0)
     except psutil.NoSuchProcess:
         return False
 
 
-def _explain(arguments: tuple[str, ...], complaint: str) -> str:
+def _explain(commands: tuple[list[str], ...], complaint: str) -> str:
     """What went wrong, in words of ours: DVC's own may name data files."""
     if _BUSY.search(complaint):
         return "another DVC process works in the workspace; wait until it ends, then try again"
     if _IN_GIT.search(complaint):
-        return (
-            f"git already tracks '{arguments[-1]}'; run `git rm -r --cached {arguments[-1]}` and commit, then try again"
-        )
+        path = commands[0][-1]
+        return f"git already tracks '{path}'; run `git rm -r --cached {path}` and commit, then try again"
     if _TAKEN.search(complaint):
         return (
             "DVC already tracks that path, or a part of it, under another name; run `dvc dag` in the workspace to see"
         )
-    return f"`dvc {' '.join(arguments[:2])}` failed; run `dvc status` in the workspace to see why"
+    return f"`dvc {commands[0][0]}` failed; run `dvc status` in the workspace to see why"
+
+
+def _site_cache(root: Path) -> Path:
+    """Where DVC keeps its index, which holds file names: in the workspace and not, as by default, in /var/tmp."""
+    return root / ".dvc" / "tmp" / "site"
+
+
+def _config(root: Path) -> dict[str, dict[str, str]]:
+    return {"core": {"site_cache_dir": str(_site_cache(root))}}
 
 
 def _prepare_import() -> None:

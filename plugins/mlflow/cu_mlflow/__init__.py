@@ -1,0 +1,1 @@
+"""Evidence sink for MLflow of compliance-unlearn."""

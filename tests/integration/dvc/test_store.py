@@ -106,8 +106,7 @@ def test_lineage_is_read_back_with_dvcs_own_commands(store: DvcLineageStore, roo
     [stage] = [name for name in tool("dvc", "stage", "list", "--name-only").split() if name.startswith("gdpr-req-123")]
     assert f'"data/faces.dvc" -> "{stage}"' in graph
     assert f'"models/face-mae/original.dvc" -> "{stage}"' in graph
-    listed = tool("dvc", "stage", "list")
-    assert all(path in listed for path in (*STEP.inputs, STEP.output))
+    assert STEP.output in tool("dvc", "dag", "--outs", "--dot")
     assert tool("git", "status", "--porcelain", "--", "dvc.yaml", "dvc.lock", "models") == ""
 
 
@@ -199,7 +198,7 @@ DvcLineageStore(Path(sys.argv[1])).record(STEP)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "with_children"), [(0.3, True), (0.9, False), (1.3, True), (1.7, False), (2.1, True)]
+    ("seconds", "with_children"), [(0.3, True), (0.5, False), (0.7, True), (0.9, False), (1.2, True)]
 )
 def test_killed_at_any_moment_the_next_call_ends_in_the_same_state(
     root: Path, tool: Tool, seconds: float, with_children: bool

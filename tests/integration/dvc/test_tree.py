@@ -120,8 +120,11 @@ def test_an_old_revision_keeps_its_files_after_the_data_set_has_changed(store: D
     new.verify(sorted(new.files()))
 
 
-def test_a_forged_listing_in_the_cache_is_noticed(store: DvcLineageStore, root: Path) -> None:
+def test_a_forged_listing_in_the_cache_is_noticed_by_who_has_not_read_it_before(
+    store: DvcLineageStore, root: Path
+) -> None:
     digest = store.open("faces", "data/faces", "faces-v1").pin.digest
+    shutil.rmtree(root / ".dvc" / "tmp")
     listing = root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
     items = json.loads(listing.read_text())
     listing.chmod(0o644)
