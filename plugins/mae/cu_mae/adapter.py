@@ -59,9 +59,10 @@ class MaeAdapter(ModelAdapter):
 
     @property
     def image_shape(self) -> ImageShape:
-        """Size of the images."""
+        """Size of the images; before a model is there, that of the architecture that `create` would make."""
         if self._named is None:
-            raise ModelError("no model has been loaded or created yet")
+            new = self._params.architecture
+            return ImageShape(new.channels, new.image_size, new.image_size)
         return self._shape
 
     @property

@@ -15,7 +15,15 @@ MODEL_TYPE = "vit_mae"
 IMAGENET = PixelStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_SIZES = ("image_size", "patch_size", "num_channels", "hidden_size", "num_hidden_layers", "num_attention_heads")
+_SIZES = (
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "hidden_size",
+    "num_attention_heads",
+    "decoder_hidden_size",
+    "decoder_num_attention_heads",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -70,8 +78,9 @@ def image_geometry(config: Mapping[str, Any], path: Path) -> tuple[ImageShape, i
     image, patch = sizes["image_size"], sizes["patch_size"]
     if image % patch:
         raise ModelError(f"{path}: image_size {image} is not a multiple of patch_size {patch}")
-    if sizes["hidden_size"] % sizes["num_attention_heads"]:
-        raise ModelError(f"{path}: hidden_size is not a multiple of num_attention_heads")
+    for part in ("", "decoder_"):
+        if sizes[f"{part}hidden_size"] % sizes[f"{part}num_attention_heads"]:
+            raise ModelError(f"{path}: {part}hidden_size is not a multiple of {part}num_attention_heads")
     return ImageShape(sizes["num_channels"], image, image), patch
 
 

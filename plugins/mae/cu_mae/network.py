@@ -82,6 +82,7 @@ def complete_config(stored: Mapping[str, Any]) -> dict[str, Any]:
         ModelError: a value has the wrong type.
     """
     from huggingface_hub.errors import StrictDataclassError
+    from transformers.activations import ACT2FN
     from transformers.models.vit_mae.configuration_vit_mae import ViTMAEConfig
 
     names = [name for name in ViTMAEConfig.__annotations__ if name != "model_type"]
@@ -90,6 +91,8 @@ def complete_config(stored: Mapping[str, Any]) -> dict[str, Any]:
         config = ViTMAEConfig(**given)
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise ModelError(f"config.json does not describe a ViT-MAE: {' '.join(str(error).split())}") from error
+    if config.hidden_act not in ACT2FN:
+        raise ModelError("config.json does not describe a ViT-MAE: hidden_act is no activation that transformers has")
     return {name: getattr(config, name) for name in names}
 
 
