@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from compliance_unlearn.api.errors import PolicyError
+from compliance_unlearn.policy.patterns import IN_WORDS
 from compliance_unlearn.policy.yaml import Located, Location, display_path, dotted
 
 M = TypeVar("M", bound=BaseModel)
@@ -86,8 +87,8 @@ def error_lines(
         shown = located.within(location)
         if detail["type"] == "missing":
             shown = (*shown, detail["loc"][-1])
-        unknown_key = detail["type"] == "extra_forbidden"
-        yield line(located, shown, _words(detail, model), of_key=unknown_key)
+        of_key = detail["type"] == "extra_forbidden" or detail["loc"][-1:] == ("[key]",)
+        yield line(located, shown, _words(detail, model), of_key=of_key)
 
 
 _WORDS = {
@@ -96,6 +97,7 @@ _WORDS = {
     "dict_type": "must be a mapping of keys and values",
     "model_type": "must be a mapping of keys and values",
     "model_attributes_type": "must be a mapping of keys and values",
+    "tuple_type": "must be a list",
     "union_tag_not_found": "needs the key `kind`",
 }
 
@@ -107,6 +109,8 @@ def _words(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return "unknown key" + did_you_mean(str(detail["loc"][-1]), _fields_at(model, parents))
     if detail["type"] == "union_tag_invalid":
         return f"`kind` must be one of {detail['ctx']['expected_tags']}"
+    if detail["type"] == "string_pattern_mismatch" and detail["ctx"]["pattern"] in IN_WORDS:
+        return IN_WORDS[detail["ctx"]["pattern"]]
     text = _WORDS.get(detail["type"], detail["msg"])
     text = text.removeprefix("Value error, ").replace("Input should be", "must be")
     return text[:1].lower() + text[1:] if text.startswith("String") else text
@@ -119,11 +123,12 @@ def _fields_at(model: type[BaseModel], location: Location) -> set[str]:
         following: set[type[BaseModel]] = set()
         for candidate in models:
             if part in candidate.model_fields:
-                field = candidate.model_fields[str(part)]
-                following |= set(_models_in(field.annotation))
-                functions = [getattr(mark, "func", None) for mark in field.metadata]
+                info = candidate.model_fields[str(part)]
+                following |= set(_models_in(info.annotation))
+                functions = [getattr(mark, "func", None) for mark in info.metadata]
                 following |= {function.model for function in functions if isinstance(function, FieldsOf)}
-        models = following or models
+        tagged = {each for each in models if any(field.default == part for field in each.model_fields.values())}
+        models = following or tagged or models
     return set().union(*(candidate.model_fields for candidate in models))
 
 

@@ -13,10 +13,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from compliance_unlearn.api import LoopSettings, Selector
 from compliance_unlearn.policy.errors import FieldsOf, error_at, validate
+from compliance_unlearn.policy.patterns import NAME, REQUEST_ID
 from compliance_unlearn.policy.selector import RawSelector, selector_at
 from compliance_unlearn.policy.yaml import Located, load_yaml
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
 """What policies call a data set, model, strategy or check: lower-case words joined by hyphens."""
 
 Params = dict[str, Any]
@@ -46,7 +47,7 @@ def _day(value: object) -> object:
 class Request(StrictModel):
     """What a person or authority asked for, with its legal ground and its clock."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    id: Annotated[str, StringConstraints(pattern=REQUEST_ID)]
     ground: str = Field(min_length=1, max_length=500, description="legal ground, such as GDPR Art. 17(1)(b)")
     received: Annotated[date, BeforeValidator(_day)]
 

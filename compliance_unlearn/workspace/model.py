@@ -76,9 +76,6 @@ class ModelEntry(StrictModel):
     params: Params = Field(default={}, description="of the adapter")
     weights: InnerPath = Field(description="a folder, or a link `current` to the folder of the version in use")
     task: Task
-    noise: Literal["identity", "training"] = Field(
-        default="training", description="covariance of the noise images: of the training data, or the identity"
-    )
     training: Training
     noise: Literal["identity", "training"] = Field(
         default="identity",
