@@ -124,6 +124,7 @@ def build_plan(models: tuple[str, ...]) -> Plan:
                 adapter="mae",
                 adapter_params={},
                 task=Inpaint(area=0.25),
+                noise="training",
                 source=_weights(name, "original"),
                 strategy="encoder-alignment",
                 strategy_params={"alpha": 0.25},
@@ -136,7 +137,6 @@ def build_plan(models: tuple[str, ...]) -> Plan:
             for name in models
         ),
         checks=(PlannedCheck(name="noise-envelope", params={"inside_at_least": 0.95}),),
-        plugins={"mae": sha256(b"mae")},
         not_reached=("backups of the data set older than the request",),
     )
 

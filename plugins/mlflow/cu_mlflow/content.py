@@ -85,6 +85,7 @@ def parameters(result: RunResult, plan: Plan) -> dict[str, str]:
     tasks = {model.name: model.task for model in plan.models}
     for prefix, model in prefixed(result):
         named |= {key(prefix, "adapter"): model.adapter, key(prefix, "strategy"): model.strategy}
+        named[key(prefix, "counts")] = ", ".join(f"{name} {count}" for name, count in model.counts.items())
         if model.name in tasks:
             settings = tasks[model.name].model_dump()
             named[key(prefix, "task")] = settings.pop("kind")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +18,7 @@ from compliance_unlearn.api import EvidenceSink, Plan, PublishError
 from cu_mlflow import content
 from cu_mlflow.description import describe_run
 from cu_mlflow.params import MlflowParams
+from cu_mlflow.probe import probe
 from cu_mlflow.registry import register
 from cu_mlflow.settings import prepare_import, quiet
 
@@ -57,8 +59,7 @@ class MlflowSink(EvidenceSink):
         from mlflow import MlflowClient
 
         uri = self._params.uri_in(self._root)
-        if self._params.is_server:
-            _probe(uri)
+        probe(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def _run_of(self, client: MlflowClient, bundle: Bundle) -> Run:
@@ -105,15 +106,8 @@ class MlflowSink(EvidenceSink):
             yield
         except MlflowException as error:
             raise PublishError(f"{where} refused or did not answer ({error.error_code}); {safe}") from error
-        except (OSError, SQLAlchemyError) as error:  # requests' errors are OSErrors
+        except (OSError, sqlite3.Error, SQLAlchemyError) as error:  # requests' errors are OSErrors
             raise PublishError(f"{where} cannot be reached ({type(error).__name__}); {safe}") from error
-
-
-def _probe(uri: str) -> None:
-    """Ask the server for a sign of life, since MLflow's own client tries for minutes."""
-    import requests
-
-    requests.head(uri, timeout=5, allow_redirects=True)
 
 
 def _fill(client: MlflowClient, run: Run, bundle: Bundle) -> None:

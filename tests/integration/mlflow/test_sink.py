@@ -88,6 +88,7 @@ def test_the_data_set_is_an_input_with_its_digest_context_and_revision(
     sink: MlflowSink, root: Path, bundle: Bundle
 ) -> None:
     run = client_of(root).get_run(sink.publish(bundle).run_id)
+    assert run.inputs is not None
     [used] = run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == (LINEAGE.dataset, LINEAGE.digest)
     tags = {tag.key: tag.value for tag in used.tags}
@@ -244,7 +245,7 @@ def test_a_locked_database_is_a_publish_error(sink: MlflowSink, root: Path, bund
             sink.publish(other)
     finally:
         lock.close()
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 15
     sink.publish(other)
     assert len(all_runs(root)) == 2
 
@@ -259,5 +260,5 @@ def test_a_deleted_experiment_says_how_to_restore_it(sink: MlflowSink, root: Pat
 def test_a_relative_database_may_not_leave_the_workspace() -> None:
     with pytest.raises(ValueError, match="inside the workspace"):
         MlflowParams(tracking_uri="sqlite:///../mlflow.db")
-    with pytest.raises(ValueError, match="sqlite:///mlflow[.]db"):
+    with pytest.raises(ValueError, match="for a file"):
         MlflowParams(tracking_uri="./mlruns")
