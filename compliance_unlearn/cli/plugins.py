@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from compliance_unlearn.registry import LoadedPlugin
 
 plugins_app = typer.Typer(no_args_is_help=True, help="Look at the installed plugins.", rich_markup_mode=None)
@@ -32,12 +30,7 @@ def list_plugins(
         typer.echo(json.dumps({"plugins": [as_data(plugin) for plugin in registry.plugins]}))
         return
 
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    console.print(as_table(registry.plugins))
-    for plugin in registry.broken:
-        console.print(f"plugin {plugin.name} is broken: {plugin.error}", style="yellow", markup=False, highlight=False)
+    show(registry.plugins)
 
 
 def as_data(plugin: LoadedPlugin) -> dict[str, Any]:
@@ -52,16 +45,18 @@ def as_data(plugin: LoadedPlugin) -> dict[str, Any]:
     }
 
 
-def as_table(plugins: tuple[LoadedPlugin, ...]) -> Table:
-    """All plugins for a person, one row an object."""
-    from rich.markup import escape
+def show(plugins: tuple[LoadedPlugin, ...]) -> None:
+    """All plugins for a person, on stderr."""
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("plugin", "distribution", "kind", "name", "what it is")
+    console = Console(stderr=True, highlight=False)
     for plugin in plugins:
-        origin = (escape(plugin.name), escape(f"{plugin.distribution} {plugin.version}"))
-        if plugin.error is not None:
-            table.add_row(*origin, "", "", "broken, see below")
+        console.print(Text(plugin.name, style="bold"), Text(f"{plugin.distribution} {plugin.version}", style="dim"))
+        table = Table.grid(padding=(0, 2, 0, 0))
         for spec in plugin.specs:
-            table.add_row(*origin, spec.kind, spec.name, escape(spec.summary))
-    return table
+            table.add_row("", Text(spec.kind), Text(spec.name, no_wrap=True), Text(spec.summary))
+        if plugin.error is not None:
+            table.add_row("", Text("broken", style="bold yellow"), Text(plugin.error))
+        console.print(table)

@@ -131,7 +131,7 @@ class _Names:
         try:
             return self.registry.find(kind, name)
         except (UnknownName, PluginError) as error:
-            self._add(located, at, str(error), plugin=isinstance(error, PluginError))
+            self._add(located, at, str(error), plugin=isinstance(error, PluginError), of_key=at[-1] == name)
             return None
 
     def _params(self, located: Located, at: Location, found: Registered[SpecT] | None, raw: Mapping[str, Any]) -> None:
@@ -153,6 +153,6 @@ class _Names:
         self._add(located, at, f"the workspace has no {what} `{name}`{did_you_mean(name, known)}")
         return False
 
-    def _add(self, located: Located, at: Location, message: str, *, plugin: bool = False) -> None:
+    def _add(self, located: Located, at: Location, message: str, *, plugin: bool = False, of_key: bool = False) -> None:
         self.plugin_failed = self.plugin_failed or plugin
-        self.lines.append(line(located, located.within(at), message))
+        self.lines.append(line(located, located.within(at), message, of_key=of_key))
