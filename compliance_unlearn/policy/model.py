@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dateutil.relativedelta import relativedelta  # type: ignore[import-untyped]
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from compliance_unlearn.api import LoopSettings, Selector
 from compliance_unlearn.policy.errors import FieldsOf, error_at, validate
@@ -103,15 +113,26 @@ def _models(value: object) -> object:
     raise error_at((), "must be `affected` or a list of model names")
 
 
+def _form(value: object) -> str:
+    return "word" if isinstance(value, str) else "names"
+
+
+Models = Annotated[
+    Annotated[Literal["affected"], Tag("word")]
+    | Annotated[tuple[Name, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), Tag("names")],
+    Discriminator(_form),
+    BeforeValidator(_models),
+]
+"""Which models a request touches. Told apart by a discriminator, so that an error is told once."""
+
+
 class Policy(StrictModel):
     """A policy file."""
 
     version: Literal[1]
     request: Request
     forget: Forget
-    models: Annotated[Literal["affected"] | tuple[Name, ...], BeforeValidator(_models)] = Field(
-        description="affected: every model whose lineage holds a selected record"
-    )
+    models: Models = Field(description="affected: every model whose lineage holds a selected record; or their names")
     retain: Retain = Retain()
     strategy: Annotated[StrategyUse, BeforeValidator(_use, json_schema_input_type=Name | StrategyUse)]
     accept: dict[Name, Params] = Field(min_length=1, description="check -> its parameters; {} for the defaults")

@@ -50,6 +50,7 @@ def test_a_request_is_due_one_month_after_it_was_received(tmp_path: Path, receiv
         ("models: affected", "models: all", "9:9: models: must be `affected` or a list"),
         ("models: affected", "models: []", "9:9: models: must be `affected` or a list"),
         ("models: affected", "models: [a, 3]", "9:9: models: must be `affected` or a list"),
+        ("models: affected", "models: [ok, Not Ok]", "9:14: models[1]: must be lower-case letters"),
         ("models: affected", "models: [a, a]", "9:9: models: a model is named twice"),
         ("models: affected", "modles: affected", "9:1: modles: unknown key; did you mean `models`?"),
         ("strategy: echo-alignment", "strategy: 3", "10:11: strategy: must be a mapping"),
@@ -74,6 +75,16 @@ def test_an_error_names_its_line_column_and_key(tmp_path: Path, old: str, new: s
     with pytest.raises(PolicyError) as caught:
         LoadedPolicy.load(policy_file(tmp_path, (old, new)))
     assert f"request.yaml:{line}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("affected", "[ok, Not Ok]"), ("affected", "3"), ("{subject: s17}", "{}"), ("echo-alignment", "{use: 3}")],
+)
+def test_one_mistake_is_told_once(tmp_path: Path, old: str, new: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        LoadedPolicy.load(policy_file(tmp_path, (old, new)))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
