@@ -255,6 +255,8 @@ class ModelAdapterConformance:
         assert same_state(second, first.module.state_dict())
         assert not same_state(other, first.module.state_dict())
         assert first.statistics == statistics
+        unmade = self.make_adapter(task)
+        assert (unmade.image_shape, unmade.cell) == (first.image_shape, first.cell)
 
     def new_model(self, task: Task, statistics: PixelStatistics, seed: int) -> ModelAdapter:
         """A model made by `create`."""

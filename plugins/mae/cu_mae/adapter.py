@@ -45,6 +45,9 @@ class MaeAdapter(ModelAdapter):
     def __init__(self, params: MaeParams, task: Task) -> None:
         super().__init__(task)
         self._params = params
+        sizes = params.architecture
+        self._shape = ImageShape(sizes.channels, sizes.image_size, sizes.image_size)
+        self._patch = sizes.patch_size
         self._named: NamedNetwork | None = None
         self._config: dict[str, Any] = {}
         self._files: dict[str, bytes] = {}
@@ -60,9 +63,6 @@ class MaeAdapter(ModelAdapter):
     @property
     def image_shape(self) -> ImageShape:
         """Size of the images; before a model is there, that of the architecture that `create` would make."""
-        if self._named is None:
-            new = self._params.architecture
-            return ImageShape(new.channels, new.image_size, new.image_size)
         return self._shape
 
     @property
@@ -103,7 +103,6 @@ class MaeAdapter(ModelAdapter):
     def _create(self, statistics: PixelStatistics, generator: torch.Generator) -> None:
         ratio = self.task.ratio if isinstance(self.task, RandomMask) else self.task.area
         self._config = architecture_config(self._params.architecture, ratio)
-        self._shape, self._patch = layout.image_geometry(self._config, Path("architecture"))
         if not len(statistics.mean) == len(statistics.std) == self._shape.channels:
             raise ModelError(f"the model takes {self._shape.channels} channels, the images have {len(statistics.mean)}")
         self._statistics = statistics

@@ -55,11 +55,11 @@ def decode(network: Any, tokens: torch.Tensor, visible: torch.Tensor, hidden: to
     embedded = decoder.decoder_embed(tokens)
     masked = decoder.mask_token.to(embedded.dtype).expand(*hidden.shape, -1)
     table = decoder.decoder_pos_embed
-    places = torch.cat([torch.zeros_like(visible[:, :1]), visible + 1, hidden + 1], dim=1)
+    places = torch.cat([visible.new_zeros(len(visible), 1), visible + 1, hidden + 1], dim=1)
     sequence = torch.cat([embedded, masked], dim=1) + table[0][places]
     for layer in decoder.decoder_layers:
         sequence = layer(sequence)
-    return decoder.decoder_pred(decoder.decoder_norm(sequence[:, -hidden.shape[1] :]))  # type: ignore[no-any-return]
+    return decoder.decoder_pred(decoder.decoder_norm(sequence[:, tokens.shape[1] :]))  # type: ignore[no-any-return]
 
 
 def patch_moments(patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -139,18 +139,18 @@ def test_a_new_model_has_position_tables_and_transformers_loads_it(faces: torch.
 
 def test_a_new_model_learns_faces(faces: torch.Tensor) -> None:
     adapter = MaeAdapter(
-        MaeParams.model_validate({"architecture": {"image_size": 32, "layers": 2, "decoder_layers": 1}}), Inpaint()
+        MaeParams.model_validate({"architecture": {"image_size": 32, "layers": 1, "decoder_layers": 1}}), Inpaint()
     ).create(PixelStatistics((0.5,), (0.2,)), torch.Generator().manual_seed(0), CPU)
     optimiser = torch.optim.Adam(adapter.module.parameters(), lr=1e-3)
     generator = torch.Generator().manual_seed(0)
     losses = []
-    for _ in range(60):
+    for _ in range(30):
         loss = adapter.training_loss(faces, generator)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.2 * losses[0]
+    assert losses[-1] < 0.3 * losses[0]
 
 
 def test_bfloat16_autocast_gives_nearly_the_same(saved: tuple[Any, Path], faces: torch.Tensor) -> None:

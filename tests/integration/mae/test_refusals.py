@@ -172,6 +172,8 @@ def test_a_model_must_be_loaded_first(tmp_path: Path) -> None:
     adapter = MaeAdapter(MaeParams(), Inpaint())
     with pytest.raises(ModelError, match="no model has been loaded"):
         adapter.export(tmp_path)
+    with pytest.raises(ModelError, match="no model has been loaded"):
+        _ = adapter.statistics
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

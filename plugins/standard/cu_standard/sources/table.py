@@ -65,7 +65,7 @@ def _check_paths(table: Any, files: Any) -> None:
         if missing:
             raise DataError(f"{missing} of {table.num_rows} records have no {name}")
     paths = table.column("path")
-    known = pc.is_in(paths, pa.array(files, pa.string()))
+    known = pc.is_in(paths, pa.array(list(files), pa.string()))
     strangers = table.num_rows - (pc.sum(known).as_py() or 0)
     if strangers:
         raise DataError(
