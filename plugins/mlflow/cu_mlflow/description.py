@@ -9,7 +9,6 @@ from cu_audit.records import BeforeAfter, CheckResult, ModelResult, RunResult
 
 from cu_mlflow.content import LONGEST_TAG, prefixed
 
-_MARKS = {"passed": "✅", "failed": "❌", "inconclusive": "❔", "skipped": "⏭️", "void": "⚠️"}
 _REST = "\n\n*Cut here: MLflow holds no longer text. The rest is in `bundle/report.html`.*\n"
 
 
@@ -70,7 +69,7 @@ def _check_row(check: CheckResult) -> Sequence[str]:
     return [
         check.name,
         check.set,
-        f"{_MARKS[check.verdict.value]} {check.verdict.value}{'' if check.gates else ' (informs only)'}",
+        f"**{check.verdict.value}**{'' if check.gates else ' (informs only)'}",
         _with_unit(check.value, check.unit),
         "—" if interval is None else f"{_number(interval.low)} to {_number(interval.high)} ({interval.level:.0%})",
         _with_unit(check.threshold, check.unit),
@@ -117,8 +116,10 @@ def _text(text: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    """A table; MLflow draws neither lines nor margins, so the cells bring their own room."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    drawn = [" | ".join(cell if cell == "---" else f"{cell}&nbsp;&nbsp;" for cell in cells) for cells in lines]
+    return "\n".join(f"| {line} |" for line in drawn) + "\n\n&nbsp;"
 
 
 def _fit(parts: Sequence[str]) -> str:

@@ -32,6 +32,8 @@ _Item = TypeVar("_Item")
 _POINTS_A_BATCH = 1000
 _NAMES_A_BATCH = 100
 _AUTHOR = "compliance-unlearn"
+# Makes MLflow open the experiment on its page for models, not on the one for chat traces.
+_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class MlflowSink(EvidenceSink):
@@ -86,7 +88,7 @@ class MlflowSink(EvidenceSink):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             artifacts = None if self._params.is_server else (self._root.resolve() / "mlartifacts").as_uri()
-            return client.create_experiment(name, artifact_location=artifacts)
+            return client.create_experiment(name, artifact_location=artifacts, tags=_MODEL_TRAINING)
         if experiment.lifecycle_stage != "active":
             raise PublishError(
                 f"the MLflow experiment '{name}' was deleted; restore it with `mlflow experiments restore "
