@@ -105,7 +105,9 @@ def test_the_description_holds_outcome_checks_figures_limits_and_how_to_verify(
     assert note.startswith("**COMPLIANT**")
     assert bundle.result.sentence in note
     rows = note.replace("&nbsp;", "")
-    assert "| noise-envelope | forget-all | **passed** | 1 share | 0.72 to 1 (95%) | 0.95 share | 10 | 10 of 10" in rows
+    assert (
+        "| noise-envelope | forget-all | **passed** | 1 share | 0.692 to 1 (95%) | 0.95 share | 10 | 10 of 10" in rows
+    )
     assert "| psnr | forget | 24.31 | 11.42 |" in rows
     assert "not reached — backups" in note
     assert "not tested — retrieval-leak: retrieval by a face recogniser" in note
