@@ -23,7 +23,7 @@ def plugin_boundary(kind: str, action: str, error_class: type[ComplianceError] =
         yield
     except ComplianceError:
         raise
-    except Exception as error:  # noqa: BLE001 - the plugin boundary: the one place where everything is caught
+    except Exception as error:
         raise error_class(
             f"{kind}.{action} raised {type(error).__name__}; run again with --debug to see where"
         ) from error

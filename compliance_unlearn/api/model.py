@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 @dataclass(frozen=True)
 class ImageShape:
     """Size of the images that a model takes, in pixels."""
@@ -82,7 +81,7 @@ class ModelAdapter(ABC):
     @property
     @abstractmethod
     def image_shape(self) -> ImageShape:
-        """Size of the images that the loaded model takes."""
+        """Size of the images that the model takes; before `create`, that of the model that would be made."""
 
     @property
     @abstractmethod
@@ -168,7 +167,9 @@ class ModelAdapter(ABC):
         shape = self.image_shape
         expected = (len(images), shape.channels, shape.height, shape.width)
         if tuple(images.shape) != expected or tuple(hidden.shape) != (expected[0], 1, *expected[2:]):
-            raise ModelError(f"the model takes images {expected}, got {tuple(images.shape)} with mask {tuple(hidden.shape)}")
+            raise ModelError(
+                f"the model takes images {expected}, got {tuple(images.shape)} with mask {tuple(hidden.shape)}"
+            )
         device = next(self.module.parameters()).device
         images, hidden = images.to(device), hidden.to(device)
         with self._boundary("degrade"):

@@ -23,7 +23,14 @@ class ConsoleReporter:
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:
         """A bar while the phase lasts, and a line with its duration afterwards."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description}"),

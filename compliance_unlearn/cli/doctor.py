@@ -54,7 +54,9 @@ def _machine() -> list[Finding]:
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0]),
         Finding("git", git is not None, "found" if git else "not found; install git"),
-        Finding("disk", free > ROOM_BYTES, f"{free / 2**30:.1f} GiB free, at least {ROOM_BYTES / 2**30:.0f} GiB are wanted"),
+        Finding(
+            "disk", free > ROOM_BYTES, f"{free / 2**30:.1f} GiB free, at least {ROOM_BYTES / 2**30:.0f} GiB are wanted"
+        ),
     ]
 
 
@@ -62,7 +64,9 @@ def _plugins() -> list[Finding]:
     from compliance_unlearn.registry import load_registry
 
     plugins = load_registry().plugins
-    found = [Finding(f"plugin {plugin.name}", plugin.error is None, plugin.error or plugin.version) for plugin in plugins]
+    found = [
+        Finding(f"plugin {plugin.name}", plugin.error is None, plugin.error or plugin.version) for plugin in plugins
+    ]
     return found or [Finding("plugins", False, "none is installed; try `pip install compliance-unlearn[all]`")]
 
 
@@ -83,7 +87,13 @@ def _workspace(folder: Path) -> list[Finding]:
         try:
             store = open_lineage_store(workspace, registry)
             opened = open_dataset(workspace, registry, store, name, dataset.revision)
-            findings.append(Finding(f"data set {name}", True, f"{len(opened.source.resolve(None))} records at {opened.tree.pin.revision[:10]}"))
+            findings.append(
+                Finding(
+                    f"data set {name}",
+                    True,
+                    f"{len(opened.source.resolve(None))} records at {opened.tree.pin.revision[:10]}",
+                )
+            )
         except ComplianceError as error:
             findings.append(Finding(f"data set {name}", False, str(error)))
     for name, model in workspace.file.models.items():

@@ -36,7 +36,9 @@ def init(
         return
     typer.echo(f"The workspace {workspace.root} is ready.")
     if made:
-        typer.echo(f"Made {', '.join(made)}. Say there where data and models are, then run `cu plan policies/example.yaml`.")
+        typer.echo(
+            f"Made {', '.join(made)}. Say there where data and models are, then run `cu plan policies/example.yaml`."
+        )
 
 
 def _write_templates(folder: Path) -> list[str]:

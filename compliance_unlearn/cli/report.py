@@ -43,7 +43,9 @@ def report(
         shutil.copyfile(pages[0], output)
         pages = [output]
     if as_json:
-        print_json([{**entry.model_dump(mode="json"), "report": str(page)} for entry, page in zip(shown, pages, strict=True)])
+        print_json(
+            [{**entry.model_dump(mode="json"), "report": str(page)} for entry, page in zip(shown, pages, strict=True)]
+        )
         return
     for entry, page in zip(shown, pages, strict=True):
         typer.echo(f"{entry.recorded:%Y-%m-%d %H:%M}  {entry.request}  {entry.verdict.value}  {page}")

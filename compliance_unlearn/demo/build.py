@@ -25,7 +25,9 @@ def build_demo(workspace: Workspace, registry: Registry, *, reporter: Reporter, 
         PolicyError: the workspace has no data set `faces`.
     """
     if DATASET not in workspace.file.datasets:
-        raise PolicyError(f"{workspace.located.path} has no data set {DATASET}: it is not the demonstration's workspace")
+        raise PolicyError(
+            f"{workspace.located.path} has no data set {DATASET}: it is not the demonstration's workspace"
+        )
     entry = workspace.file.datasets[DATASET]
     workspace.initialise()
     store = open_lineage_store(workspace, registry)

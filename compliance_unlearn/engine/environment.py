@@ -10,7 +10,17 @@ from cu_audit.records import Environment
 
 from compliance_unlearn.registry import Registry
 
-PACKAGES = ("compliance-unlearn", "compliance-unlearn-audit", "numpy", "pillow", "safetensors", "scipy", "torch", "torchmetrics", "transformers")
+PACKAGES = (
+    "compliance-unlearn",
+    "compliance-unlearn-audit",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torchmetrics",
+    "transformers",
+)
 
 
 def environment(registry: Registry) -> Environment:

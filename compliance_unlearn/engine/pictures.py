@@ -14,9 +14,7 @@ ROWS = 6
 """Retained records in a report."""
 
 
-def report_pictures(
-    workspace: Workspace, sets: ModelSets, worlds: MeasuredWorlds, outcome: Outcome
-) -> ReportPictures:
+def report_pictures(workspace: Workspace, sets: ModelSets, worlds: MeasuredWorlds, outcome: Outcome) -> ReportPictures:
     """Retained records that the workspace marks as showable, and forget outputs of a run that passed."""
     rows = tuple(_retained_rows(workspace, sets, worlds))
     if outcome is not Outcome.COMPLIANT:
@@ -29,9 +27,7 @@ def report_pictures(
     )
 
 
-def _retained_rows(
-    workspace: Workspace, sets: ModelSets, worlds: MeasuredWorlds
-) -> list[RetainedRow]:
+def _retained_rows(workspace: Workspace, sets: ModelSets, worlds: MeasuredWorlds) -> list[RetainedRow]:
     selector = workspace.showable_selector(sets.dataset.tree.pin.dataset)
     if selector is None:
         return []

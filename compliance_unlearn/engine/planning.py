@@ -223,7 +223,11 @@ class Planner:
             if missing:
                 findings.append(_warning(f"{name}: {missing} records lack a value that forget.where looks at"))
             if not model.sets[FORGET_HELD_OUT]:
-                findings.append(_warning(f"{name}: no never-seen record is selected, so forgetting beyond the records is not tested"))
+                findings.append(
+                    _warning(
+                        f"{name}: no never-seen record is selected, so forgetting beyond the records is not tested"
+                    )
+                )
         return findings
 
 

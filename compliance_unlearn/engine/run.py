@@ -7,12 +7,10 @@ carried on by calling `apply` again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from time import monotonic
 
 import torch
@@ -169,7 +167,11 @@ class Run:
         sets = self._resolved.sets[planned.name]
         began = monotonic()
         original = self._adapter(planned).load(self._workspace.root / planned.source.path, self._device).replica()
-        images = {name: RecordImages(sets.dataset.source, records, original.image_shape) for name, records in sets.sets.items() if records}
+        images = {
+            name: RecordImages(sets.dataset.source, records, original.image_shape)
+            for name, records in sets.sets.items()
+            if records
+        }
         retain = self._retain_images(sets, images, original)
         used = [*images.values(), *([retain] if retain is not None else [])]
         with self._reporter.phase(f"Reading the images of {planned.name}", sum(len(part) for part in used)) as advance:
@@ -198,14 +200,14 @@ class Run:
 
     def _adapter(self, planned: PlannedModel) -> ModelAdapter:
         registered = self._registry.find(AdapterSpec, planned.adapter)
-        adapter = self._registry.make(registered, self._registry.params(registered, planned.adapter_params), planned.task)
+        adapter = self._registry.make(
+            registered, self._registry.params(registered, planned.adapter_params), planned.task
+        )
         assert isinstance(adapter, ModelAdapter)
         return adapter
 
     @staticmethod
-    def _retain_images(
-        sets: ModelSets, images: dict[str, RecordImages], original: ModelAdapter
-    ) -> RecordImages | None:
+    def _retain_images(sets: ModelSets, images: dict[str, RecordImages], original: ModelAdapter) -> RecordImages | None:
         if sets.retain_dataset is None:
             return None
         own = images.get("retain")
@@ -217,7 +219,9 @@ class Run:
     def _noise(planned: PlannedModel, original: ModelAdapter, images: dict[str, RecordImages]) -> GaussianNoise:
         if planned.noise == "identity":
             return identity_noise(original)
-        return training_noise(original, torch.cat([images[name].all() for name in ("forget", "retain") if name in images]))
+        return training_noise(
+            original, torch.cat([images[name].all() for name in ("forget", "retain") if name in images])
+        )
 
     def _unlearn(
         self,
@@ -361,8 +365,11 @@ class Run:
 
 def _subject_numbers(sets: ModelSets, images: dict[str, RecordImages]) -> dict[str, torch.Tensor]:
     """A number for each subject, the same in all sets; -1 where a record has none."""
-    names = sorted({record.subject for records in sets.sets.values() for record in records if record.subject is not None})
+    names = sorted(
+        {record.subject for records in sets.sets.values() for record in records if record.subject is not None}
+    )
     numbers = {name: index for index, name in enumerate(names)}
     return {
-        name: torch.tensor([numbers.get(record.subject or "", -1) for record in part.records]) for name, part in images.items()
+        name: torch.tensor([numbers.get(record.subject or "", -1) for record in part.records])
+        for name, part in images.items()
     }

@@ -49,9 +49,7 @@ class ModelSets:
         self.dataset.tree.verify(sorted(own))
 
 
-def split_sets(
-    dataset: OpenDataset, forget: Selector, trained_on: Selector
-) -> dict[str, RecordSet]:
+def split_sets(dataset: OpenDataset, forget: Selector, trained_on: Selector) -> dict[str, RecordSet]:
     """Divide a data set by two questions: is it to be forgotten, and was the model trained on it.
 
     Raises:

@@ -104,9 +104,7 @@ class Unlearning:
     def _read(self, summary: dict[str, Any]) -> Unlearned:
         files = folder_files(self.version)
         return Unlearned(
-            candidate=Candidate(
-                path=self.workspace.relative(self.version), sha256=files_sha256(files), files=files
-            ),
+            candidate=Candidate(path=self.workspace.relative(self.version), sha256=files_sha256(files), files=files),
             loss=LossCurve(steps=tuple(summary["curve_steps"]), terms=summary["curve"]),
             seconds=summary["seconds"],
             steps=summary["steps"],

@@ -26,9 +26,7 @@ def sentence(outcome: Outcome, results: Sequence[CheckResult]) -> str:
     passed = sum(result.verdict is Verdict.PASSED for result in gating)
     others = sorted({f"{result.name} ({result.verdict})" for result in gating if result.verdict is not Verdict.PASSED})
     if outcome is Outcome.COMPLIANT:
-        return (
-            f"Compliant with the policy: all {passed} tests that decide, fixed before the run, passed on the unlearned weights."
-        )
+        return f"Compliant with the policy: all {passed} tests that decide, fixed before the run, passed on the unlearned weights."
     if outcome is Outcome.NOT_COMPLIANT:
         return f"Not compliant: {', '.join(others)}; {passed} of {len(gating)} deciding tests passed. The model was not replaced."
     return f"Inconclusive: {', '.join(others) or 'no test decides'}; the data do not allow a verdict. The model was not replaced."

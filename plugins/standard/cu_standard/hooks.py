@@ -19,6 +19,14 @@ def cu_register_strategies() -> Sequence[StrategySpec]:
             summary="L2 alignment of the encoder: forget towards noise, retain held (Li et al., ICLR 2024)",
             params=f"{PARAMS}:EncoderAlignmentParams",
             factory="cu_standard.strategies.encoder_alignment:EncoderAlignment",
+            loop=(
+                ("steps", 600),
+                ("learning_rate", 1e-3),
+                ("warmup", 60),
+                ("schedule", "cosine"),
+                ("precision", "auto"),
+                ("checkpoint_every", 100),
+            ),
         ),
     )
 

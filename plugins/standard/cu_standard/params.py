@@ -18,9 +18,14 @@ class NoParams(Params):
 class EncoderAlignmentParams(Params):
     """Settings of the encoder alignment."""
 
-    alpha: float = Field(default=1.0, gt=0, description="weight of the forget term")
+    alpha: float = Field(default=0.2, gt=0, description="weight of the forget term")
+    augment: bool = Field(
+        default=True, description="mirror, shift and relight forget images, so that unseen ones follow"
+    )
     noise_bank: int = Field(default=512, ge=16, description="noise images whose teacher features are drawn from")
-    retain_views: int = Field(default=4, ge=1, description="masks an image for retain targets, where masks are random")
+    retain_views: int = Field(
+        default=8, ge=2, description="views of a retain image, half of them mirrored, if masks vary"
+    )
     cache_megabytes: int = Field(
         default=1024, ge=0, description="largest cache of retain targets; above it they are computed in each step"
     )
@@ -30,13 +35,16 @@ class NoiseEnvelopeParams(Params):
     """What counts as looking like noise."""
 
     inside_at_least: float = Field(gt=0, le=1, description="share of forget records that must lie inside")
+    noise_images: int = Field(
+        default=512, ge=100, description="noise images for each of reference, calibration and control"
+    )
 
 
 class RetrievalLeakParams(Params):
     """How often the hidden content may be found again."""
 
     at_most: float = Field(gt=0, lt=1, description="largest upper 95 % bound of the share that is found first")
-    distractors: int = Field(default=99, ge=9, le=10_000, description="other images that each truth hides among")
+    distractors: int = Field(default=1000, ge=9, description="at most so many other images that each truth hides among")
 
 
 class RetainDriftParams(Params):

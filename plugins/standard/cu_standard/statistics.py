@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from compliance_unlearn.api import Outputs
 from cu_audit.records import Interval, Verdict
+
+from compliance_unlearn.api import Outputs
 
 BOUND_LEVEL = 0.95
 """Confidence of each single bound; an interval of two such bounds holds with 0.90."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from compliance_unlearn.api import Check, CheckContext, Measurement
 from cu_audit.canonical import file_sha256
 from cu_audit.records import CheckResult, Control, Verdict
 
+from compliance_unlearn.api import Check, CheckContext, Measurement
 from cu_standard.params import NoParams
 
 Tensors = dict[str, torch.Tensor]
@@ -31,7 +31,9 @@ class Artefact(Check):
         else:
             fixed = len(before) - len(context.encoder_tensors)
             verdict = Verdict.PASSED
-            reason = f"all {fixed} tensors outside of the encoder are bit-identical, the encoder differs, nothing was added"
+            reason = (
+                f"all {fixed} tensors outside of the encoder are bit-identical, the encoder differs, nothing was added"
+            )
         result = CheckResult(
             name="artefact",
             set="weights",

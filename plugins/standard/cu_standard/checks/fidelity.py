@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_audit.records import SETS, BeforeAfter
 
+from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_standard.params import NoParams
 from cu_standard.statistics import peak_signal_noise_ratio, structural_similarity
 

@@ -7,9 +7,9 @@ one cluster. Null hypothesis: the mean drop is at least the margin. Passed when 
 from __future__ import annotations
 
 import torch
-from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_audit.records import RETAIN, RETAIN_HELD_OUT, CheckResult, Control, Verdict
 
+from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_standard.params import RetainDriftParams
 from cu_standard.statistics import at_most, mean_interval, peak_signal_noise_ratio
 

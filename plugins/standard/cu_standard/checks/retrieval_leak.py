@@ -1,7 +1,7 @@
 """Retrieval leak: can the hidden content be found again from what the model generates?
 
-For each record its generated pixels are compared with the true hidden pixels of the record and of distractors of other subjects,
-by correlation (each picture's mean removed, unit norm). Statistic: hits@1, the share of records whose truth comes first; chance is
+For each record its generated pixels are compared with the true hidden pixels of the record and of distractors, which are
+records of other subjects, by Euclidean distance. Statistic: hits@1, the share of records whose truth comes first; chance is
 1 / (distractors + 1). Null hypothesis: the share is above the threshold. Passed when the upper 95 % bound is within it.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_audit.records import (
     FORGET,
     FORGET_ALL,
@@ -23,8 +22,9 @@ from cu_audit.records import (
     Verdict,
 )
 
+from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.params import RetrievalLeakParams
-from cu_standard.statistics import at_most, generated_pixels, share_interval
+from cu_standard.statistics import at_most, share_interval
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class RetrievalLeak(Check):
         results = tuple(self._result(context, name, gallery, gates=name == sets[-1]) for name in sets)
         reciprocal = {
             name: BeforeAfter(
-                before=self._rank(context, context.outputs(World.ORIGINAL, name), gallery).mean_reciprocal,
-                after=self._rank(context, context.outputs(World.CANDIDATE, name), gallery).mean_reciprocal,
+                before=self._rank(context.outputs(World.ORIGINAL, name), gallery).mean_reciprocal,
+                after=self._rank(context.outputs(World.CANDIDATE, name), gallery).mean_reciprocal,
             )
             for name in sets
         }
@@ -75,36 +75,32 @@ class RetrievalLeak(Check):
         if not names:
             return torch.empty(0)
         images = torch.cat([context.outputs(World.ORIGINAL, name).truth for name in names])
-        return images[torch.randperm(len(images), generator=context.generator("retrieval gallery"))]
+        order = torch.randperm(len(images), generator=context.generator("retrieval gallery"))
+        return images[order[: self._params.distractors]]
 
-    def _rank(self, context: CheckContext, outputs: Outputs, gallery: torch.Tensor) -> Ranks:
-        generator = context.generator("retrieval distractors")
+    @staticmethod
+    def _rank(outputs: Outputs, gallery: torch.Tensor) -> Ranks:
         ranks = []
-        for index in range(len(outputs)):
-            chosen = torch.randperm(len(gallery), generator=generator)[: self._params.distractors]
-            candidates = torch.cat([outputs.truth[index : index + 1], gallery[chosen]])
-            mask = outputs.generated[index : index + 1]
-            scores = correlation(
-                generated_pixels(outputs.images[index : index + 1], mask),
-                generated_pixels(candidates, mask.expand(len(candidates), -1, -1, -1)),
-            )
-            ranks.append(1 + int((scores[1:] >= scores[0]).sum()))
+        for output, truth, mask in zip(outputs.images, outputs.truth, outputs.generated, strict=True):
+            pixels = mask.expand_as(truth)
+            distances = (gallery[:, pixels] - output[pixels]).norm(dim=1)
+            ranks.append(1 + int((distances <= (truth[pixels] - output[pixels]).norm()).sum()))
         return Ranks(torch.tensor(ranks))
 
     def _result(self, context: CheckContext, name: str, gallery: torch.Tensor, *, gates: bool) -> CheckResult:
-        distractors = min(self._params.distractors, len(gallery))
-        after = self._rank(context, context.outputs(World.CANDIDATE, name), gallery)
+        chance = 1.0 / (len(gallery) + 1)
+        after = self._rank(context.outputs(World.CANDIDATE, name), gallery)
         interval = share_interval(after.hits, len(after.ranks))
         controls = self._controls(context, name, gallery)
-        if distractors < self._params.distractors:
+        if chance > self._params.at_most / 3:
             verdict = Verdict.INCONCLUSIVE
-            reason = f"only {distractors} distractors are at hand, {self._params.distractors} are asked for"
+            reason = f"only {len(gallery)} distractors are at hand: chance alone finds {chance:.0%}"
         elif not all(control.behaved for control in controls):
             verdict, reason = Verdict.VOID, "a control misbehaved: this comparison cannot tell a leak from none"
         else:
             verdict = at_most(interval, self._params.at_most)
             reason = (
-                f"found first {after.hits} times of {len(after.ranks)} among {distractors + 1}; "
+                f"found first {after.hits} times of {len(after.ranks)} among {len(gallery) + 1}; "
                 f"a leak of up to {interval.high:.0%} cannot be excluded"
             )
         return CheckResult(
@@ -125,8 +121,8 @@ class RetrievalLeak(Check):
 
     def _controls(self, context: CheckContext, name: str, gallery: torch.Tensor) -> tuple[Control, ...]:
         """The original must be caught on this very set; noise outputs must not."""
-        caught = self._rank(context, context.outputs(World.ORIGINAL, name), gallery)
-        missed = self._rank(context, context.outputs(World.NOISE, name), gallery)
+        caught = self._rank(context.outputs(World.ORIGINAL, name), gallery)
+        missed = self._rank(context.outputs(World.NOISE, name), gallery)
         limit = self._params.at_most
         return (
             Control(
@@ -142,10 +138,3 @@ class RetrievalLeak(Check):
                 behaved=missed.share <= limit,
             ),
         )
-
-
-def correlation(outputs: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Pearson correlation over pixels of one output ``[1, k]`` with each candidate ``[m, k]``; 0 for a flat picture."""
-    centred = [pixels - pixels.mean(dim=1, keepdim=True) for pixels in (outputs, candidates)]
-    unit = [torch.nn.functional.normalize(pixels, dim=1) for pixels in centred]
-    return (unit[0] @ unit[1].T).squeeze(0)

@@ -2,15 +2,16 @@
 
     min over θ of  E[ ‖E_θ(T(x_r)) − E_θ0(T(x_r))‖² + α ‖E_θ(T(x_f)) − E_θ0(T(n))‖² ]
 
-Teacher and decoder stay as they are. With T(n) everything that the teacher's encoder sees is noise. Noise is drawn anew for
-every forget image in every step: an image that always met the same noise would learn it as a code for itself.
+Teacher and decoder stay as they are. With T(n) everything that the teacher's encoder sees is noise. Noise is drawn anew
+for every forget image in every step: an image that always met the same noise would learn it as a code for itself.
+Forget images are varied a little, so that unseen pictures of the same subject or class follow; the paper does not.
 """
 
 from __future__ import annotations
 
 import torch
-from compliance_unlearn.api import Batch, LossTerms, ModelAdapter, Strategy, StrategyContext
 
+from compliance_unlearn.api import Batch, LossTerms, ModelAdapter, Strategy, StrategyContext
 from cu_standard.params import EncoderAlignmentParams
 
 Features = tuple[torch.Tensor, ...]
@@ -41,13 +42,15 @@ class EncoderAlignment(Strategy):
     def _objective(self, context: StrategyContext, forget: Batch, retain: Batch | None) -> LossTerms:
         drawn = torch.randint(len(self._noise_masks), (len(forget.images),), generator=context.generator)
         images, masks = forget.images, self._noise_masks[drawn]
+        if self._params.augment:
+            images = augment(images, context.generator)
         targets = tuple(part[drawn] for part in self._noise_targets)
         if retain is None:
             features = context.student.encode(context.student.degrade(images, masks))
             return LossTerms({"forget": self._params.alpha * _distance(features, targets)})
-        retain_masks, retain_targets = self._views.draw(context, retain)
+        retained, retain_masks, retain_targets = self._views.draw(context, retain)
         half = len(images)
-        both = context.student.degrade(torch.cat([images, retain.images]), torch.cat([masks, retain_masks]))
+        both = context.student.degrade(torch.cat([images, retained]), torch.cat([masks, retain_masks]))
         features = context.student.encode(both)
         return LossTerms(
             {
@@ -58,7 +61,10 @@ class EncoderAlignment(Strategy):
 
 
 class _Views:
-    """Fixed masks for each retain image, with the teacher's features if they fit in memory."""
+    """Views of each retain image with fixed masks, every other one mirrored, and the teacher's features if they fit.
+
+    View ``v`` belongs to image ``v // per_image`` and is mirrored when ``v`` is odd; ``per_image`` is even.
+    """
 
     def __init__(self, masks: torch.Tensor, per_image: int, targets: Features | None) -> None:
         self._masks = masks
@@ -67,36 +73,62 @@ class _Views:
 
     @classmethod
     def empty(cls) -> _Views:
-        return cls(torch.empty(0), 1, None)
+        return cls(torch.empty(0), 2, None)
 
     @classmethod
     def of(cls, context: StrategyContext, generator: torch.Generator, params: EncoderAlignmentParams) -> _Views:
         assert context.retain is not None
-        count = len(context.retain)
         first = context.teacher.masks(2, generator)
-        fixed = bool(torch.equal(first[0], first[1]))
-        per_image = 1 if fixed else params.retain_views
-        masks = context.teacher.masks(count * per_image, generator)
+        fixed = torch.equal(first[0], first[1])
+        per_image = 2 if fixed else params.retain_views + params.retain_views % 2
+        masks = context.teacher.masks(len(context.retain) * per_image, generator)
+        views = torch.arange(len(masks))
         probe = _encode_all(context.teacher, context.retain.batch([0]), masks[:1])
-        megabytes = sum(part.nbytes for part in probe) * len(masks) / 2**20
-        if megabytes > params.cache_megabytes:
+        if sum(part.nbytes for part in probe) * len(masks) > params.cache_megabytes * 2**20:
             return cls(masks, per_image, None)
-        views = torch.arange(count).repeat_interleave(per_image)
         parts = [
-            _encode_all(context.teacher, context.retain.batch(views[start : start + CHUNK]), masks[start : start + CHUNK])
-            for start in range(0, len(views), CHUNK)
+            _encode_all(context.teacher, _mirrored(context.retain.batch(chunk // per_image), chunk), masks[chunk])
+            for chunk in torch.split(views, CHUNK)
         ]
         return cls(masks, per_image, tuple(torch.cat(depth) for depth in zip(*parts, strict=True)))
 
-    def draw(self, context: StrategyContext, retain: Batch) -> tuple[torch.Tensor, Features]:
-        """Masks and teacher features for a batch, one view an image drawn at random."""
-        views = retain.indices * self._per_image
-        if self._per_image > 1:
-            views = views + torch.randint(self._per_image, (len(views),), generator=context.generator)
-        masks = self._masks[views]
+    def draw(self, context: StrategyContext, retain: Batch) -> tuple[torch.Tensor, torch.Tensor, Features]:
+        """Images, masks and teacher features for a batch: one view an image, drawn at random."""
+        drawn = torch.randint(self._per_image, (len(retain.indices),), generator=context.generator)
+        views = retain.indices * self._per_image + drawn
+        images, masks = _mirrored(retain.images, views), self._masks[views]
         if self._targets is not None:
-            return masks, tuple(part[views] for part in self._targets)
-        return masks, _encode_all(context.teacher, retain.images, masks)
+            return images, masks, tuple(part[views] for part in self._targets)
+        return images, masks, _encode_all(context.teacher, images, masks)
+
+
+def _mirrored(images: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    return torch.where((views % 2 == 1)[:, None, None, None], images.flip(-1), images)
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirror half of the images, shift each by up to 3 % of its size, and change contrast and brightness a little.
+
+    Args:
+        images: ``[n, channels, height, width]``; border pixels are repeated where a shift uncovers nothing.
+        generator: source of all choices.
+    """
+    count, _, height, width = images.shape
+    mirror = torch.rand(count, generator=generator) < 0.5
+    images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
+    shifts = [_shifts(size, count, generator) for size in (height, width)]
+    rows = (torch.arange(height) + shifts[0][:, None]).clamp(0, height - 1)
+    columns = (torch.arange(width) + shifts[1][:, None]).clamp(0, width - 1)
+    images = images[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    contrast = 1.0 + 0.15 * (2.0 * torch.rand(count, 1, 1, 1, generator=generator) - 1.0)
+    brightness = 0.045 * (2.0 * torch.rand(count, 1, 1, 1, generator=generator) - 1.0)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - mean) * contrast + mean + brightness
+
+
+def _shifts(size: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    reach = max(1, round(0.03 * size))
+    return torch.randint(-reach, reach + 1, (count,), generator=generator)
 
 
 @torch.no_grad()
@@ -110,5 +142,8 @@ def _encode_all(teacher: ModelAdapter, images: torch.Tensor, masks: torch.Tensor
 
 def _distance(features: Features, targets: Features) -> torch.Tensor:
     """Mean squared difference, averaged over the elements of a depth and summed over depths."""
-    terms = [torch.nn.functional.mse_loss(part.float(), target.float()) for part, target in zip(features, targets, strict=True)]
+    terms = [
+        torch.nn.functional.mse_loss(part.float(), target.float())
+        for part, target in zip(features, targets, strict=True)
+    ]
     return torch.stack(terms).sum()

@@ -1,0 +1,214 @@
+"""Noise envelope: do forget outputs look like what the original model makes of noise?
+
+Score of an output o: log d₃(o, A) − log d₃(o, B), where d₃ is the mean Euclidean distance of generated pixels to the three nearest
+members, A are outputs of the original on noise, O(n), and B its outputs on retained pictures of other subjects. It is low where
+noise outputs are dense and real ones are not, and needs no shape of either cloud (compare Loftsgaarden and Quesenberry, 1965).
+The envelope is the region that holds 95 % of O(n): its border is a quantile of the scores of noise outputs that are not in A.
+
+The records to forget are all there are, so their share inside has no sampling error; its interval comes from the border, which
+is an estimate. Never-seen pictures of the subject are a sample, so theirs is a Clopper-Pearson interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, CheckResult, Control, Interval, Verdict
+
+from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
+from cu_standard.params import NoiseEnvelopeParams
+from cu_standard.statistics import at_least, generated_pixels, share_interval
+
+COVERAGE = 0.95
+"""Share of O(n) inside the envelope."""
+
+REAL_INSIDE_AT_MOST = 0.05
+"""More real outputs of the original inside than this, and the statistic cannot tell noise from pictures."""
+
+NEIGHBOURS = 3
+REFERENCES_AT_MOST = 512
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Score and border, with the uncertainty of the border.
+
+    Attributes:
+        noise: A, ``[a, k]`` generated pixels.
+        real: B, ``[b, k]``.
+        real_subjects: integer ``[b]``; an output is never compared with outputs of its own subject.
+        strict: border that holds at most 95 % of O(n) with confidence 95 %.
+        border: estimate of the border.
+        loose: border that holds at least 95 % of O(n) with confidence 95 %.
+    """
+
+    noise: torch.Tensor
+    real: torch.Tensor
+    real_subjects: torch.Tensor
+    strict: float = math.nan
+    border: float = math.nan
+    loose: float = math.nan
+
+    def scores(self, pixels: torch.Tensor, subjects: torch.Tensor) -> torch.Tensor:
+        """Score of each output, ``[n]``, from its generated pixels ``[n, k]``; low is like noise."""
+        to_real = torch.cdist(pixels, self.real)
+        same = (subjects[:, None] == self.real_subjects[None, :]) & (subjects[:, None] >= 0)
+        to_real = to_real.masked_fill(same | (to_real == 0), math.inf)
+        return _nearest(torch.cdist(pixels, self.noise)).log() - _nearest(to_real).log()
+
+    def calibrated(self, scores: torch.Tensor) -> Envelope:
+        """With borders from the scores of noise outputs that are not in A, ``[m]``."""
+        from scipy.stats import binom
+
+        ordered, count = scores.sort().values, len(scores)
+
+        def at(rank: float) -> float:
+            return float(ordered[min(max(int(rank), 1), count) - 1])
+
+        return Envelope(
+            self.noise,
+            self.real,
+            self.real_subjects,
+            strict=at(binom.ppf(0.05, count, COVERAGE)),
+            border=at(math.ceil(COVERAGE * (count + 1))),
+            loose=at(binom.ppf(0.95, count, COVERAGE) + 1),
+        )
+
+    def inside(self, outputs: Outputs) -> Inside:
+        """How many outputs lie inside, for each border."""
+        scores = self.scores(generated_pixels(outputs.images, outputs.generated), outputs.subjects)
+        counts = [int((scores <= border).sum()) for border in (self.strict, self.border, self.loose)]
+        return Inside(counts[0], counts[1], counts[2], len(outputs))
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Outputs inside the envelope, by its strict, estimated and loose border."""
+
+    strict: int
+    estimate: int
+    loose: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        """Share inside by the estimated border."""
+        return self.estimate / self.count
+
+    def interval(self, *, is_sample: bool) -> Interval:
+        """Of the share: of the population that was sampled, or of these very records."""
+        if is_sample:
+            return share_interval(self.estimate, self.count)
+        return Interval(
+            low=self.strict / self.count,
+            high=self.loose / self.count,
+            level=0.9,
+            method="all records measured; uncertainty of the envelope's border, each bound at 95 %",
+        )
+
+
+class NoiseEnvelope(Check):
+    """Share of forget outputs inside the region that holds 95 % of the original's outputs on noise."""
+
+    def __init__(self, params: NoiseEnvelopeParams) -> None:
+        self._params = params
+
+    def _run(self, context: CheckContext) -> Measurement:
+        envelope = self._envelope(context)
+        controls = self._controls(context, envelope)
+        sets = [name for name in (FORGET, FORGET_HELD_OUT) if context.counts.get(name)]
+        return Measurement(results=tuple(self._result(context, name, envelope, controls) for name in sets))
+
+    def _envelope(self, context: CheckContext) -> Envelope:
+        count = self._params.noise_images
+        reference = context.noise_outputs("envelope reference", count)
+        calibration = context.noise_outputs("envelope calibration", count)
+        real = context.outputs(World.ORIGINAL, RETAIN)
+        chosen = torch.randperm(len(real), generator=context.generator("envelope retain"))[:REFERENCES_AT_MOST]
+        envelope = Envelope(
+            noise=generated_pixels(reference.images, reference.generated),
+            real=generated_pixels(real.images[chosen], real.generated[chosen]),
+            real_subjects=real.subjects[chosen],
+        )
+        pixels = generated_pixels(calibration.images, calibration.generated)
+        return envelope.calibrated(envelope.scores(pixels, calibration.subjects))
+
+    def _result(self, context: CheckContext, name: str, envelope: Envelope, shared: tuple[Control, ...]) -> CheckResult:
+        inside = envelope.inside(context.outputs(World.CANDIDATE, name))
+        interval = inside.interval(is_sample=name != FORGET)
+        original = envelope.inside(context.outputs(World.ORIGINAL, name))
+        controls = (_at_most("original model", original.share), *shared)
+        broken = [control.name for control in controls if not control.behaved]
+        if broken:
+            verdict, reason = Verdict.VOID, f"the envelope cannot tell noise from pictures: {', '.join(broken)}"
+        else:
+            verdict = at_least(interval, self._params.inside_at_least)
+            reason = (
+                f"{inside.estimate} of {inside.count} inside; {interval.method}: "
+                f"{interval.low:.0%} to {interval.high:.0%}, {self._params.inside_at_least:.0%} are asked for"
+            )
+        return CheckResult(
+            name="noise-envelope",
+            set=name,
+            claim=(
+                "What the model makes of the records to forget looks like what the original makes of noise."
+                if name == FORGET
+                else "The same holds for pictures of the subject that the model was never trained on."
+            ),
+            verdict=verdict,
+            gates=name == FORGET,
+            value=inside.share,
+            unit="share",
+            interval=interval,
+            threshold=self._params.inside_at_least,
+            sample_size=inside.count,
+            controls=controls,
+            reason=reason,
+            not_tested="Other masks of the same pictures, and features inside of the model.",
+        )
+
+    def _controls(self, context: CheckContext, envelope: Envelope) -> tuple[Control, ...]:
+        count = self._params.noise_images
+        fresh = context.noise_outputs("envelope control", count)
+        share = envelope.inside(fresh).share
+        tolerance = 3.0 * math.sqrt(COVERAGE * (1.0 - COVERAGE) * 2.0 / count)
+        centre = Outputs(
+            fresh.truth[:1],
+            fresh.images.mean(dim=0, keepdim=True),
+            fresh.generated[:1],
+            fresh.subjects[:1],
+        )
+        return (
+            _at_most(
+                "original model on retained pictures", envelope.inside(context.outputs(World.ORIGINAL, RETAIN)).share
+            ),
+            Control(
+                name="original model on fresh noise",
+                expected=f"passes: {COVERAGE:.0%} inside, give or take {tolerance:.1%}",
+                value=share,
+                behaved=abs(share - COVERAGE) <= tolerance,
+            ),
+            Control(
+                name="mean of the noise outputs",
+                expected="passes: a model that collapsed to it would be recognised",
+                value=envelope.inside(centre).share,
+                behaved=envelope.inside(centre).estimate == 1,
+            ),
+        )
+
+
+def _at_most(name: str, share: float) -> Control:
+    return Control(
+        name=name,
+        expected=f"fails: at most {REAL_INSIDE_AT_MOST:.0%} inside",
+        value=share,
+        behaved=share <= REAL_INSIDE_AT_MOST,
+    )
+
+
+def _nearest(distances: torch.Tensor) -> torch.Tensor:
+    """Mean of the smallest distances of each row, never below a billionth, so that its logarithm exists."""
+    nearest = distances.topk(min(NEIGHBOURS, distances.shape[1]), dim=1, largest=False).values
+    return nearest.mean(dim=1).clamp_min(1e-9)
