@@ -351,7 +351,7 @@ class Run:
                 self._resolved.lineage_store.record(
                     LineageStep(
                         name=f"{model.name}-{bundle.folder.name}",
-                        command=f"cu apply (request {bundle.result.request.id})",
+                        command=f": cu apply, request {bundle.result.request.id}",
                         inputs=(
                             self._workspace.relative(bundle.folder / "policy.yaml"),
                             dataset.path,

@@ -20,9 +20,9 @@ def cu_register_strategies() -> Sequence[StrategySpec]:
             params=f"{PARAMS}:EncoderAlignmentParams",
             factory="cu_standard.strategies.encoder_alignment:EncoderAlignment",
             loop=(
-                ("steps", 600),
-                ("learning_rate", 1e-3),
-                ("warmup", 60),
+                ("steps", 1200),
+                ("learning_rate", 2e-3),
+                ("warmup", 100),
                 ("schedule", "cosine"),
                 ("precision", "auto"),
                 ("checkpoint_every", 100),
