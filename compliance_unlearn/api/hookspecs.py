@@ -1,4 +1,6 @@
-"""The hooks. A plugin is a module with some of these functions, marked with `hookimpl`, behind the entry point group
+"""The hooks.
+
+A plugin is a module with some of these functions, marked with `hookimpl`, behind the entry point group
 `compliance_unlearn`. Every registering hook fires once, when the registry is built; none is ``firstresult``.
 """
 

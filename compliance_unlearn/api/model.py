@@ -62,10 +62,10 @@ class Reconstruction:
 class ModelAdapter(ABC):
     """An image-to-image model x̂ = D(E(T(x))) seen through the operations that unlearning needs.
 
-    Made by a factory ``(params, task) -> ModelAdapter``; then either `load` or `create` is called once. Public methods are
-    final: they check shapes and turn what goes wrong inside into a `ModelError`. Write the methods with an underscore.
-    Images are float tensors ``[n, channels, height, width]`` in units where black is 0 and white is 1; noise images may
-    lie outside of [0, 1] and must not be clipped on the way in.
+    Made by a factory ``(params, task) -> ModelAdapter``; then either `load` or `create` is called once. Public methods
+    are final: they check shapes and turn what goes wrong inside into a `ModelError`. Write the methods with an
+    underscore. Images are float tensors ``[n, channels, height, width]`` in units where black is 0 and white is 1; noise
+    images may lie outside of [0, 1] and must not be clipped on the way in.
     """
 
     def __init__(self, task: Task) -> None:
@@ -99,6 +99,7 @@ class ModelAdapter(ABC):
 
     def _create(self, statistics: PixelStatistics, generator: torch.Generator) -> None:
         """Initialise a new model for base training; leave out if the family cannot be trained here."""
+        del statistics, generator
         raise ModelError(f"{type(self).__name__} cannot train a model from the beginning")
 
     @abstractmethod

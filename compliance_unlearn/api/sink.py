@@ -13,7 +13,7 @@ from compliance_unlearn.api.errors import PublishError
 
 
 class EvidenceSink(ABC):
-    """Shows bundles somewhere. Made by a factory ``(params, root) -> EvidenceSink``, ``root`` the workspace's folder."""
+    """Shows bundles somewhere. Made by a factory ``(params, root) -> EvidenceSink``, ``root`` the workspace folder."""
 
     @final
     def publish(self, bundle: Bundle) -> Receipt:

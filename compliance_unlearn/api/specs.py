@@ -48,7 +48,7 @@ class StrategySpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec(Spec):
-    """A test; factory ``(params) -> Check``. A mandatory one runs in every request, whether or not a policy names it."""
+    """A test; factory ``(params) -> Check``. A mandatory one runs in every request, named by the policy or not."""
 
     kind: ClassVar[str] = "check"
     mandatory: bool = False

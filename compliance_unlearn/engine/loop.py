@@ -1,7 +1,7 @@
 """One optimisation loop for unlearning, base training, the relearning attack and the retrained reference.
 
-Everything that decides the next step lies in a checkpoint: parameters, optimiser, generator, step. A run that was killed goes
-on from the last one and ends in the same bits as a run that was not.
+Everything that decides the next step lies in a checkpoint: parameters, optimiser, generator, step. A run that was killed
+goes on from the last one and ends in the same bits as a run that was not.
 """
 
 from __future__ import annotations

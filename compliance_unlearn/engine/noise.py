@@ -10,8 +10,8 @@ from compliance_unlearn.api import ImageShape, ModelAdapter
 class GaussianNoise:
     """White noise over space, correlated over channels, around the model's mean pixel.
 
-    With Σ the identity in the model's normalised pixel space this is what the paper's experiments use. Full covariance over
-    pixels is left out on purpose: its leading directions are averages of the very pictures that must be forgotten.
+    With Σ the identity in the model's normalised pixel space this is what the paper's experiments use. Full covariance
+    over pixels is left out on purpose: its leading directions are averages of the pictures that must be forgotten.
     """
 
     def __init__(self, shape: ImageShape, mean: torch.Tensor, channel_covariance: torch.Tensor) -> None:

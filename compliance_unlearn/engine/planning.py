@@ -133,7 +133,8 @@ class Planner:
         policy, entry = self._policy.policy, self._workspace.file.models[name]
         if entry.training.dataset != policy.forget.dataset:
             raise DataError(
-                f"model {name} was trained on data set {entry.training.dataset}, the policy forgets from {policy.forget.dataset}"
+                f"model {name} was trained on data set {entry.training.dataset}, "
+                f"the policy forgets from {policy.forget.dataset}"
             )
         dataset = self._open(entry.training.dataset, self._workspace.training_revision(name))
         sets = split_sets(dataset, self._policy.forget_selector, self._workspace.training_selector(name))

@@ -29,7 +29,7 @@ class Silent:
     def phase(self, title: str, total: int) -> Iterator[Advance]:
         """Accept and ignore."""
         del title, total
-        yield lambda done=1, note="": None
+        yield lambda *_, **__: None
 
     def note(self, message: str) -> None:
         """Accept and ignore."""

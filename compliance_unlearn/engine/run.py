@@ -143,7 +143,8 @@ class Run:
         needed, free = 4 * weights + SPARE_BYTES, shutil.disk_usage(self._workspace.root).free
         if free < needed:
             raise WorkspaceError(
-                f"the disk is full: the run needs {needed // 2**20} MB, {free // 2**20} MB are free; nothing was changed"
+                f"the disk is full: the run needs {needed // 2**20} MB, {free // 2**20} MB are free; "
+                "nothing was changed"
             )
 
     # -- the work ----------------------------------------------------------------------------------------------------

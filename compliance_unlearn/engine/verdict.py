@@ -10,7 +10,8 @@ from cu_audit.records import CheckResult, Outcome, Verdict
 def decide(results: Sequence[CheckResult]) -> Outcome:
     """Compliant only if every gating result passed; inconclusive if none failed but one could not tell.
 
-    A void check is a broken instrument, and a skipped one was not run: neither is evidence of compliance or of the contrary.
+    A void check is a broken instrument, and a skipped one was not run: neither is evidence of compliance or of the
+    contrary.
     """
     gating = [result.verdict for result in results if result.gates]
     if Verdict.FAILED in gating:
@@ -28,5 +29,7 @@ def sentence(outcome: Outcome, results: Sequence[CheckResult]) -> str:
     if outcome is Outcome.COMPLIANT:
         return f"Compliant with the policy: all {passed} tests that decide, fixed before the run, passed on the unlearned weights."
     if outcome is Outcome.NOT_COMPLIANT:
-        return f"Not compliant: {', '.join(others)}; {passed} of {len(gating)} deciding tests passed. The model was not replaced."
-    return f"Inconclusive: {', '.join(others) or 'no test decides'}; the data do not allow a verdict. The model was not replaced."
+        passes = f"{passed} of {len(gating)} deciding tests passed"
+        return f"Not compliant: {', '.join(others)}; {passes}. The model was not replaced."
+    why = ", ".join(others) or "no test decides"
+    return f"Inconclusive: {why}; the data do not allow a verdict. The model was not replaced."

@@ -17,7 +17,7 @@ CHUNK = 64
 """Images in one forward pass."""
 
 MEASURED_AT_MOST = 2000
-"""Records of one set that are measured; a larger set is sampled by the run's seed, and results say how many were used."""
+"""Records of one set that are measured; a larger set is sampled by the run's seed, and results say how many were."""
 
 
 class MeasuredWorlds:

@@ -31,7 +31,7 @@ class Ledger:
         try:
             self.entries = read_ledger(self._path)
         except LedgerError as error:
-            raise WorkspaceError(f"the ledger is damaged: {error}; restore it from version control") from error
+            raise WorkspaceError(f"the ledger is damaged: {error}; restore it from a backup") from error
 
     def of_request(self, request: str) -> list[LedgerEntry]:
         """Entries of one request, oldest first."""
@@ -56,7 +56,7 @@ class Ledger:
         return self.bundle(entry).result
 
     def in_force(self, earlier: RunResult, current: Mapping[str, Candidate]) -> bool:
-        """Whether an earlier run still stands: each of its models is now its candidate, or one that was derived from it.
+        """Whether an earlier run still stands: each of its models is its candidate now, or one derived from that.
 
         A run that was not promoted stands while the model is the one that it started from.
         """

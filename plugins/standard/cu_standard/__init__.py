@@ -1,0 +1,1 @@
+"""Strategies, checks, metrics and data sources for compliance-unlearn."""

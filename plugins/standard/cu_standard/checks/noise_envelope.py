@@ -1,12 +1,14 @@
 """Noise envelope: do forget outputs look like what the original model makes of noise?
 
-Score of an output o: log d₃(o, A) − log d₃(o, B), where d₃ is the mean Euclidean distance of generated pixels to the three nearest
-members, A are outputs of the original on noise, O(n), and B its outputs on retained pictures of other subjects. It is low where
-noise outputs are dense and real ones are not, and needs no shape of either cloud (compare Loftsgaarden and Quesenberry, 1965).
-The envelope is the region that holds 95 % of O(n): its border is a quantile of the scores of noise outputs that are not in A.
+Score of an output o: log d₃(o, A) − log d₃(o, B), where d₃ is the mean Euclidean distance of generated pixels to the
+three nearest members, A are outputs of the original on noise, O(n), and B its outputs on retained pictures of other
+subjects. It is low where noise outputs are dense and real ones are not, and needs no shape of either cloud (compare
+Loftsgaarden and Quesenberry, 1965). The envelope is the region that holds 95 % of O(n): its border is a quantile of
+the scores of noise outputs that are not in A.
 
-The records to forget are all there are, so their share inside has no sampling error; its interval comes from the border, which
-is an estimate. Never-seen pictures of the subject are a sample, so theirs is a Clopper-Pearson interval.
+The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
+border, which is an estimate. Never-seen pictures of the subject are a sample, so theirs is a Clopper-Pearson
+interval.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Retain drift: did the model become worse for everybody else?
 
-Paired equivalence test: the drop of PSNR (dB, generated pixels, before minus after) of each image; records of one subject are
-one cluster. Null hypothesis: the mean drop is at least the margin. Passed when the one-sided upper 95 % bound is within it.
+Paired equivalence test: the drop of PSNR (dB, generated pixels, before minus after) of each image; records of one
+subject are one cluster. Null hypothesis: the mean drop is at least the margin. Passed when the one-sided upper 95 %
+bound is within it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Retrieval leak: can the hidden content be found again from what the model generates?
 
-For each record its generated pixels are compared with the true hidden pixels of the record and of distractors, which are
-records of other subjects, by Euclidean distance. Statistic: hits@1, the share of records whose truth comes first; chance is
-1 / (distractors + 1). Null hypothesis: the share is above the threshold. Passed when the upper 95 % bound is within it.
+For each record its generated pixels are compared with the true hidden pixels of the record and of distractors, which
+are records of other subjects, by Euclidean distance. Statistic: hits@1, the share of records whose truth comes first;
+chance is 1 / (distractors + 1). Null hypothesis: the share is above the threshold. Passed when the upper 95 % bound
+is within it.
 """
 
 from __future__ import annotations
