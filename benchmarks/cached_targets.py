@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 
 import torch
 from cu_mae.adapter import MaeAdapter
@@ -30,9 +31,9 @@ class Images:
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def batch(self, indices: torch.Tensor | list[int]) -> torch.Tensor:
+    def batch(self, indices: torch.Tensor | Sequence[int]) -> torch.Tensor:
         """See `ImageSet.batch`."""
-        return self._pixels[indices]
+        return self._pixels[torch.as_tensor(indices)]
 
 
 def steps_of(cache_megabytes: int) -> tuple[float, float]:

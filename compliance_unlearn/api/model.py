@@ -64,7 +64,7 @@ class ModelAdapter(ABC):
 
     Made by a factory ``(params, task) -> ModelAdapter``; then either `load` or `create` is called once. Public methods
     are final: they check shapes and turn what goes wrong inside into a `ModelError`. Write the methods with an
-    underscore. Images are float tensors ``[n, channels, height, width]`` in units where black is 0 and white is 1; noise
+    underscore. Images are float tensors ``[n, channels, height, width]`` where black is 0 and white is 1; noise
     images may lie outside of [0, 1] and must not be clipped on the way in.
     """
 

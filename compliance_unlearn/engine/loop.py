@@ -1,6 +1,6 @@
 """One optimisation loop for unlearning, base training, the relearning attack and the retrained reference.
 
-Everything that decides the next step lies in a checkpoint: parameters, optimiser, generator, step. A run that was killed
+Everything that decides the next step lies in a checkpoint: parameters, optimiser, generator, step. A killed run
 goes on from the last one and ends in the same bits as a run that was not.
 """
 

@@ -27,7 +27,8 @@ def sentence(outcome: Outcome, results: Sequence[CheckResult]) -> str:
     passed = sum(result.verdict is Verdict.PASSED for result in gating)
     others = sorted({f"{result.name} ({result.verdict})" for result in gating if result.verdict is not Verdict.PASSED})
     if outcome is Outcome.COMPLIANT:
-        return f"Compliant with the policy: all {passed} tests that decide, fixed before the run, passed on the unlearned weights."
+        tests = f"all {passed} tests that decide, fixed before the run, passed on the unlearned weights"
+        return f"Compliant with the policy: {tests}."
     if outcome is Outcome.NOT_COMPLIANT:
         passes = f"{passed} of {len(gating)} deciding tests passed"
         return f"Not compliant: {', '.join(others)}; {passes}. The model was not replaced."
