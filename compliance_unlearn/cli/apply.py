@@ -26,9 +26,10 @@ def apply(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
-    """Make the affected models forget, measure it, seal the evidence, and promote what passed.
+    """Carry a request out, and keep the evidence.
 
-    Run it again after an interruption: it carries on, and never does the same plan twice.
+    Makes the affected models forget, measures it, seals the evidence, and promotes what passed. Run it
+    again after an interruption: it carries on, and never does the same plan twice.
 
     \b
     Examples:

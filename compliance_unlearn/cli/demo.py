@@ -13,7 +13,9 @@ def demo(
         "policies"
     ),
 ) -> None:
-    """Build the demonstration: real faces under DVC, and a small model trained on them. Reuses what is there.
+    """Build the demonstration; reuses what is there.
+
+    Puts real faces under DVC and trains a small model on them.
 
     \b
     Examples:

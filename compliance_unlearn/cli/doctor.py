@@ -28,7 +28,9 @@ def doctor(
     folder: Annotated[Path, typer.Argument(help="A folder in a workspace.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON on stdout.")] = False,
 ) -> None:
-    """Look at this machine and workspace, and say what would keep a run from working. Changes nothing.
+    """Say what would keep a run from working.
+
+    Looks at this machine and at the workspace; changes nothing.
 
     \b
     Examples:

@@ -15,7 +15,9 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the workspace; made if it does not exist.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON on stdout.")] = False,
 ) -> None:
-    """Set a workspace up: a commented workspace.yaml, a key, and a git and DVC repository. Overwrites nothing.
+    """Set a workspace up; overwrites nothing.
+
+    Makes a commented workspace.yaml, an example policy, a key, and a git and DVC repository.
 
     \b
     Examples:

@@ -65,7 +65,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments)
+        app(arguments, prog_name="cu")
     except ComplianceError as error:
         _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:

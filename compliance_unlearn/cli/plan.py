@@ -17,7 +17,9 @@ def plan(
     policy: Annotated[Path, typer.Argument(help="The policy file of the request.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
 ) -> None:
-    """Show which records and models a request touches, and what will count as done. Changes nothing.
+    """Show what a request would touch; changes nothing.
+
+    Records, models, thresholds, what reviewers say, and copies of the data that will not be reached.
 
     \b
     Examples:

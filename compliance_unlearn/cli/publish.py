@@ -18,7 +18,9 @@ def publish(
     folder: Annotated[Path, typer.Option("--workspace", help="A folder in the workspace.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipts as JSON on stdout.")] = False,
 ) -> None:
-    """Publish every bundle that some sink of the workspace does not have. Publishing twice leaves one record.
+    """Publish evidence that a sink does not have yet.
+
+    Publishing twice leaves one record.
 
     \b
     Examples:

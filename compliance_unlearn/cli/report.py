@@ -17,7 +17,7 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page there.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON on stdout.")] = False,
 ) -> None:
-    """List the runs of a workspace, or show where the report of a request's newest run is.
+    """Find the report of a request, or list all runs.
 
     \b
     Examples:
