@@ -104,30 +104,28 @@ def _print(applied: Applied) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    result, console = applied.bundle.result, Console()
+    result, console = applied.bundle.result, Console(stderr=True)
     for model in result.models:
-        checks = Table("check", "set", "verdict", "value", "interval", "asked for", "n", title=model.name)
+        checks = Table("check on set", "verdict", "value", "interval", "asked", title=model.name)
         for check in model.checks:
-            interval = f"{check.interval.low:.3f} to {check.interval.high:.3f}" if check.interval else "exact"
+            bounds = f"{check.interval.low:.3f} to {check.interval.high:.3f}" if check.interval else "exact"
             checks.add_row(
-                check.name if check.gates else f"{check.name} (reported)",
-                check.set,
+                f"{check.name} on {check.set} ({check.sample_size})" + ("" if check.gates else ", reported"),
                 check.verdict.value,
                 f"{_number(check.value)} {check.unit}",
-                interval,
+                bounds,
                 _number(check.threshold),
-                str(check.sample_size),
             )
         console.print(checks)
-        metrics = Table("figure", "set", "before", "after", title=f"{model.name}: before and after")
+        metrics = Table("figure on set", "before", "after", title=f"{model.name}: before and after")
         for name, sets in model.metrics.items():
             for set_name, figures in sets.items():
-                metrics.add_row(name, set_name, _number(figures.before), _number(figures.after))
+                metrics.add_row(f"{name} on {set_name}", _number(figures.before), _number(figures.after))
         console.print(metrics)
     if applied.reused:
         console.print("This plan was carried out before; this is its result.", highlight=False)
     console.print(result.sentence, style="bold", highlight=False)
-    console.print(f"evidence: {applied.bundle.folder}", highlight=False, soft_wrap=True)
+    typer.echo(applied.bundle.folder)
 
 
 def _number(value: float | None) -> str:

@@ -33,4 +33,4 @@ def demo(
     write_policies(folder)
     workspace = Workspace.load(folder / "workspace.yaml")
     build_demo(workspace, load_registry(), reporter=ConsoleReporter(), device=torch.device("cpu"))
-    typer.echo(f"The demonstration is ready. Next: cu apply {folder / 'gdpr_req_123.yaml'}")
+    typer.echo(f"The demonstration is ready. Next: cu apply {folder / 'gdpr_req_123.yaml'}", err=True)

@@ -44,7 +44,7 @@ def doctor(
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            typer.echo(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.detail}")
+            typer.echo(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.detail}", err=True)
     problems = sum(not finding.ok for finding in findings)
     if problems:
         raise WorkspaceError(f"{problems} of {len(findings)} things need attention")

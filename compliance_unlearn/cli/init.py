@@ -36,7 +36,7 @@ def init(
     if as_json:
         print_json({"root": str(workspace.root), "made": made})
         return
-    typer.echo(f"The workspace {workspace.root} is ready.")
+    typer.echo(f"The workspace {workspace.root} is ready.", err=True)
     if made:
         typer.echo(
             f"Made {', '.join(made)}. Say there where data and models are, then run `cu plan policies/example.yaml`."

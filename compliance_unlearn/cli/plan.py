@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from compliance_unlearn.api.errors import PolicyError
 
 if TYPE_CHECKING:
+    from compliance_unlearn.api.plan import PlannedModel
     from compliance_unlearn.engine.planning import ResolvedPlan
 
 
@@ -58,32 +60,34 @@ def as_data(resolved: ResolvedPlan) -> dict[str, Any]:
     }
 
 
+def _in_words(model: PlannedModel) -> str:
+    counts = model.counts
+    return (
+        f"{model.name}: {model.strategy}, {model.loop.steps} steps, data set {model.lineage.dataset} "
+        f"at {model.lineage.revision[:10]}\n"
+        f"  to forget: {counts['forget']} records it was trained on, {counts['forget-held-out']} it never saw\n"
+        f"  to retain: {counts['retain']} records it was trained on, {counts['retain-held-out']} it never saw; "
+        f"{counts['retain-used']} may be used"
+    )
+
+
 def _print(resolved: ResolvedPlan) -> None:
     from rich.console import Console
     from rich.table import Table
 
     shown = resolved.plan
-    console = Console()
+    console = Console(stderr=True)
+    left = (shown.due - date.today()).days
     console.print(
-        f"Request [bold]{shown.request}[/bold], {shown.ground}: received {shown.received}, due {shown.due}",
+        f"Request [bold]{shown.request}[/bold], {shown.ground}: received {shown.received}, due {shown.due} "
+        + (f"({left} days left)" if left >= 0 else f"({-left} days overdue)"),
         highlight=False,
     )
-    models = Table(
-        "model", "strategy", "steps", "forget", "never seen", "retain", "held out", "retain used", "data set at"
-    )
     for model in shown.models:
-        counts = model.counts
-        models.add_row(
-            model.name,
-            model.strategy,
-            str(model.loop.steps),
-            *(str(counts[key]) for key in ("forget", "forget-held-out", "retain", "retain-held-out", "retain-used")),
-            f"{model.lineage.dataset} {model.lineage.revision[:10]}",
-        )
-    console.print(models)
+        console.print(_in_words(model), highlight=False, markup=False)
     checks = Table("check", "counts as done when")
     for check in shown.checks:
-        checks.add_row(check.name, ", ".join(f"{key} {value}" for key, value in check.params.items()) or "exact")
+        checks.add_row(check.name, ", ".join(f"{key} {value}" for key, value in check.params.items()) or "-")
     console.print(checks)
     for finding in resolved.findings:
         console.print(f"{finding.severity}: {finding.message}", highlight=False, markup=False)

@@ -47,6 +47,6 @@ def publish(
     if as_json:
         print_json([receipt.model_dump(mode="json") for receipt in receipts])
     else:
-        typer.echo(f"{len(receipts)} published" if receipts else "nothing to publish")
+        typer.echo(f"{len(receipts)} published" if receipts else "nothing to publish", err=True)
     if failure:
         raise failure
