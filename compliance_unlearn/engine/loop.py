@@ -65,7 +65,7 @@ class Loop:
         """Optimise until the budget is spent; resume from the checkpoint if there is one.
 
         Raises:
-            ModelError: the loss is not finite; the last checkpoint stays.
+            ModelError: the loss or its gradient is not finite; the last checkpoint stays.
         """
         optimiser = self._optimiser()
         state = self._resume(optimiser)
@@ -111,8 +111,11 @@ class Loop:
         if not math.isfinite(total.item()):
             raise ModelError(f"the loss is not finite at step {step + 1}; lower the learning rate")
         total.backward()  # type: ignore[no-untyped-call]
-        if self.settings.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
+        # A finite loss can have an infinite slope: without this look, a checkpoint or an export would hold NaN.
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip or math.inf)
+        if not math.isfinite(norm.item()):
+            optimiser.zero_grad(set_to_none=True)
+            raise ModelError(f"the gradient is not finite at step {step + 1}; lower the learning rate")
         optimiser.step()
         return terms
 
