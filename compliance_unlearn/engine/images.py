@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 
-from compliance_unlearn.api import DataSource, ImageShape, PixelStatistics, Record
+from compliance_unlearn.api import DataError, DataSource, ImageShape, ModelError, PixelStatistics, Record
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,9 +74,22 @@ def fit(image: Image, shape: ImageShape) -> tuple[Image, str]:
 
     Returns:
         The image, and what was done in words, empty if nothing was.
+
+    Raises:
+        DataError: pixels without a known range, which cannot be brought to 8 bits.
+        ModelError: there is no kind of image with as many channels as the model has.
     """
     steps: list[str] = []
-    mode = _MODES[shape.channels]
+    mode = _MODES.get(shape.channels)
+    if mode is None:
+        raise ModelError(f"the model has {shape.channels} channels; images have {', '.join(map(str, _MODES))}")
+    if image.mode in ("I", "F"):
+        raise DataError("an image holds 32-bit pixels, whose range is not known; convert the data set to 8 or 16 bits")
+    if image.mode.startswith("I;16"):
+        # Pillow would cut every value above 255 off.
+        eight = np.rint(np.asarray(image, dtype=np.float64) / 257.0).astype(np.uint8)
+        steps.append("converted from 16 to 8 bits")
+        image = PillowImage.fromarray(eight)
     if image.mode != mode:
         steps.append(f"converted from mode {image.mode} to {mode}")
         image = image.convert(mode)
