@@ -1,7 +1,7 @@
 # Targets that a newcomer guesses. Everything happens in .venv at the root of the repository.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PACKAGES := -e audit -e . -e plugins/standard -e plugins/mae -e plugins/dvc -e plugins/mlflow
+PLUGINS := -e audit -e plugins/standard -e plugins/mae -e plugins/dvc -e plugins/mlflow
 PROJECT_FILES := pyproject.toml constraints.txt audit/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -51,9 +51,9 @@ clean: ## Remove the environment and the demonstration's workspace.
 	touch $@
 
 .venv/demo.stamp: .venv/base.stamp $(PROJECT_FILES)
-	$(PIP) --no-build-isolation $(PACKAGES) "compliance-unlearn[demo]"
+	$(PIP) --no-build-isolation -e ".[demo]" $(PLUGINS)
 	touch $@
 
 .venv/dev.stamp: .venv/demo.stamp tests/echo_plugin/pyproject.toml
-	$(PIP) --no-build-isolation $(PACKAGES) "compliance-unlearn[dev]" -e tests/echo_plugin
+	$(PIP) --no-build-isolation -e ".[dev]" $(PLUGINS) -e tests/echo_plugin
 	touch $@

@@ -39,7 +39,8 @@ def init(
     typer.echo(f"The workspace {workspace.root} is ready.", err=True)
     if made:
         typer.echo(
-            f"Made {', '.join(made)}. Say there where data and models are, then run `cu plan policies/example.yaml`."
+            f"Made {', '.join(made)}. Say there where data and models are, then run `cu plan policies/example.yaml`.",
+            err=True,
         )
 
 
