@@ -53,13 +53,15 @@ class CheckContext(Protocol):
     """The measured worlds, computed once and shared by all checks.
 
     Attributes:
-        counts: records in each set (see `cu_audit.records.SETS`); absent sets are not listed.
+        counts: measured records in each set (see `cu_audit.records.SETS`); absent sets are not listed.
+        totals: records that each set has; more than were measured where a large set was sampled.
         original: exported folder of the original model.
         candidate: exported folder of the candidate.
         encoder_tensors: names of the tensors that the strategy was allowed to change.
     """
 
     counts: Mapping[str, int]
+    totals: Mapping[str, int]
     original: Path
     candidate: Path
     encoder_tensors: frozenset[str]

@@ -48,6 +48,7 @@ class MeasuredWorlds:
         self._chosen = {name: self._choose(name, len(images)) for name, images in sets.items()}
         self._subjects = {name: subjects[name][chosen] for name, chosen in self._chosen.items()}
         self.counts: Mapping[str, int] = {name: len(chosen) for name, chosen in self._chosen.items()}
+        self.totals: Mapping[str, int] = {name: len(images) for name, images in sets.items()}
         self._models = {World.ORIGINAL: original_model, World.NOISE: original_model}
         self._noise = noise
         self.original = original

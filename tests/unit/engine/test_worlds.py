@@ -1,0 +1,157 @@
+"""The measured worlds: computed once, under the same masks, reproducible from the seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN
+from cu_echo.adapter import EchoAdapter
+
+from compliance_unlearn.api import RandomMask, World
+from compliance_unlearn.engine import worlds as worlds_module
+from compliance_unlearn.engine.images import RecordImages
+from compliance_unlearn.engine.noise import identity_noise
+from compliance_unlearn.engine.worlds import MeasuredWorlds, reconstruct
+from tests.unit.engine.small import folder_of_pictures, records_of, small_model
+
+PREFIXES = {FORGET: "train/s1", FORGET_HELD_OUT: "test/s1", RETAIN: "train/s2"}
+
+
+class CountingAdapter(EchoAdapter):
+    """Counts the images that it reconstructed."""
+
+    reconstructed = 0
+
+    def _reconstruct(self, inputs: Any) -> torch.Tensor:
+        self.reconstructed += len(inputs)
+        return super()._reconstruct(inputs)
+
+
+def measured(folder: Path, seed: int = 0, sets: tuple[str, ...] = tuple(PREFIXES)) -> MeasuredWorlds:
+    """Worlds over 5 + 2 + 9 pictures, with the same model as candidate."""
+    source = folder_of_pictures(folder, {"train/s1": 5, "test/s1": 2, "train/s2": 9})
+    original = small_model(RandomMask(ratio=0.5))
+    images = {name: RecordImages(source, records_of(source, PREFIXES[name]), original.image_shape) for name in sets}
+    return MeasuredWorlds(
+        sets=images,
+        subjects={name: torch.full((len(part),), int(name == RETAIN)) for name, part in images.items()},
+        original_model=original,
+        noise=identity_noise(original),
+        original=folder,
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def worlds(tmp_path: Path) -> MeasuredWorlds:
+    made = measured(tmp_path)
+    made.add_candidate(small_model(RandomMask(ratio=0.5), seed=1), tmp_path / "candidate")
+    return made
+
+
+def test_counts_are_those_of_the_sets_and_absent_sets_are_not_listed(worlds: MeasuredWorlds) -> None:
+    assert dict(worlds.counts) == {FORGET: 5, FORGET_HELD_OUT: 2, RETAIN: 9}
+    assert worlds.encoder_tensors == {"encoder.weight", "encoder.bias"}
+
+
+def test_each_world_is_computed_once(tmp_path: Path) -> None:
+    worlds = measured(tmp_path)
+    frozen = small_model(RandomMask(ratio=0.5), seed=1)
+    candidate = CountingAdapter(frozen.params, frozen.task)
+    candidate.network = frozen.network
+    worlds.add_candidate(candidate, tmp_path)
+    done: list[int] = []
+    worlds.measure(World.CANDIDATE, done.append)
+    first = worlds.outputs(World.CANDIDATE, FORGET)
+    assert worlds.outputs(World.CANDIDATE, FORGET) is first
+    worlds.outputs(World.CANDIDATE, FORGET_ALL)
+    assert (candidate.reconstructed, sum(done)) == (16, 16)
+
+
+def test_masks_truth_and_subjects_are_the_same_in_every_world(worlds: MeasuredWorlds) -> None:
+    for name in (*PREFIXES, FORGET_ALL):
+        one, *others = [worlds.outputs(world, name) for world in World]
+        for other in others:
+            assert torch.equal(one.generated, other.generated)
+            assert torch.equal(one.truth, other.truth)
+            assert torch.equal(one.subjects, other.subjects)
+            assert not torch.equal(one.images, other.images)
+
+
+def test_outputs_are_what_the_model_makes_of_the_masked_pictures(worlds: MeasuredWorlds) -> None:
+    found = worlds.outputs(World.CANDIDATE, RETAIN)
+    model = small_model(RandomMask(ratio=0.5), seed=1)
+    expected = model.reconstruct(model.degrade(found.truth, found.generated)).images
+    assert torch.equal(found.images, expected)
+    assert [record.id.split("-")[0] for record in worlds.records(RETAIN)] == ["train/s2"] * 9
+
+
+def test_chunks_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    masks = model.masks(10, torch.Generator())
+    whole = reconstruct(model, images, masks)
+    monkeypatch.setattr(worlds_module, "CHUNK", 3)
+    assert torch.allclose(reconstruct(model, images, masks), whole, atol=1e-6)
+    assert not reconstruct(model, images, masks).requires_grad
+
+
+def test_forget_all_is_the_union_of_both_forget_sets(worlds: MeasuredWorlds) -> None:
+    union = worlds.outputs(World.CANDIDATE, FORGET_ALL)
+    parts = [worlds.outputs(World.CANDIDATE, name) for name in (FORGET, FORGET_HELD_OUT)]
+    for field in ("truth", "images", "generated", "subjects"):
+        assert torch.equal(getattr(union, field), torch.cat([getattr(part, field) for part in parts]))
+
+
+def test_forget_all_is_the_forget_set_where_nothing_was_held_out(tmp_path: Path) -> None:
+    worlds = measured(tmp_path, sets=(FORGET, RETAIN))
+    assert worlds.outputs(World.ORIGINAL, FORGET_ALL) is worlds.outputs(World.ORIGINAL, FORGET)
+
+
+def test_the_noise_world_of_a_set_depends_on_no_picture_of_it(tmp_path: Path, worlds: MeasuredWorlds) -> None:
+    here = worlds.outputs(World.NOISE, FORGET)
+    model = small_model(RandomMask(ratio=0.5))
+    for path in (tmp_path / "train").iterdir():
+        path.unlink()
+    fed = identity_noise(model).sample(5, worlds.generator(f"noise in place of {FORGET}"))
+    assert torch.equal(here.images, reconstruct(model, fed, here.generated))
+
+
+def test_parts_of_noise_share_nothing_and_come_back_the_same(tmp_path: Path, worlds: MeasuredWorlds) -> None:
+    one, other = worlds.noise_outputs("one", 20), worlds.noise_outputs("other", 20)
+    assert len(one) == 20
+    assert not torch.isclose(one.truth[:, None], other.truth[None]).flatten(2).all(dim=2).any()
+    assert not torch.equal(one.generated, other.generated)
+    assert (one.subjects == -1).all()
+    again = measured(tmp_path).noise_outputs("one", 20)
+    assert torch.equal(one.images, again.images)
+    assert not torch.equal(one.truth, measured(tmp_path, seed=1).noise_outputs("one", 20).truth)
+    assert worlds.noise_outputs("one", 20) is one
+
+
+def test_noise_parts_are_what_the_original_makes_of_them(worlds: MeasuredWorlds) -> None:
+    part = worlds.noise_outputs("one", 6)
+    model = small_model(RandomMask(ratio=0.5))
+    assert torch.equal(part.images, reconstruct(model, part.truth, part.generated))
+
+
+def test_a_large_set_is_sampled_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worlds_module, "MEASURED_AT_MOST", 4)
+    one, same, other = (measured(tmp_path, seed=seed) for seed in (0, 0, 5))
+    assert dict(one.counts) == {FORGET: 4, FORGET_HELD_OUT: 2, RETAIN: 4}
+    assert len(one.outputs(World.ORIGINAL, RETAIN)) == len(one.records(RETAIN)) == 4
+    assert one.records(RETAIN) == same.records(RETAIN)
+    assert one.records(RETAIN) != other.records(RETAIN)
+    for record, truth in zip(one.records(RETAIN), one.outputs(World.ORIGINAL, RETAIN).truth, strict=True):
+        source = folder_of_pictures(tmp_path, {})
+        own = RecordImages(source, [record], small_model().image_shape).all()[0]
+        assert torch.equal(own, truth)
+
+
+def test_a_sampled_set_says_how_large_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worlds_module, "MEASURED_AT_MOST", 4)
+    worlds = measured(tmp_path)
+    assert dict(worlds.totals) == {FORGET: 5, FORGET_HELD_OUT: 2, RETAIN: 9}
