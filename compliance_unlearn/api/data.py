@@ -36,7 +36,7 @@ class RecordSet(Sequence[Record]):
         Raises:
             DataError: two records share an id.
         """
-        self._records = tuple(sorted(records))
+        self._records = tuple(sorted(records, key=lambda record: record.id))
         self.ids = frozenset(record.id for record in self._records)
         if len(self.ids) != len(self._records):
             raise DataError(
