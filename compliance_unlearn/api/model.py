@@ -165,13 +165,17 @@ class ModelAdapter(ABC):
             images: ``[n, channels, height, width]``.
             hidden: boolean ``[n, 1, height, width]``.
         """
-        shape = self.image_shape
+        import torch
+
+        with self._boundary("degrade"):
+            shape, device = self.image_shape, next(self.module.parameters()).device
         expected = (len(images), shape.channels, shape.height, shape.width)
         if tuple(images.shape) != expected or tuple(hidden.shape) != (expected[0], 1, *expected[2:]):
             raise ModelError(
                 f"the model takes images {expected}, got {tuple(images.shape)} with mask {tuple(hidden.shape)}"
             )
-        device = next(self.module.parameters()).device
+        if hidden.dtype != torch.bool:
+            raise ModelError(f"a mask is boolean, got {hidden.dtype}")
         images, hidden = images.to(device), hidden.to(device)
         with self._boundary("degrade"):
             return Degraded(hidden, self._degrade(images, hidden))
@@ -181,7 +185,8 @@ class ModelAdapter(ABC):
         """E(T(x)): a tensor ``[n, ...]`` for each aligned depth; gradients flow if they are enabled."""
         with self._boundary("encode"):
             features = self._encode(degraded.inputs)
-        if not features or any(len(part) != len(degraded.hidden) for part in features):
+        fits = isinstance(features, tuple) and features and all(_batched(part, degraded) for part in features)
+        if not fits:
             raise PluginError(f"{type(self).__name__}.encode must return one tensor [n, ...] for each depth")
         return features
 
@@ -190,7 +195,8 @@ class ModelAdapter(ABC):
         """D(E(T(x))), clipped to [0, 1], with the hidden pixels as those that were generated."""
         with self._boundary("reconstruct"):
             images = self._reconstruct(degraded.inputs).float().clamp(0.0, 1.0)
-        if images.shape[-2:] != degraded.hidden.shape[-2:]:
+            shape = self.image_shape
+        if tuple(images.shape) != (len(degraded.hidden), shape.channels, shape.height, shape.width):
             raise PluginError(f"{type(self).__name__}.reconstruct returned images of another size")
         return Reconstruction(images, degraded.hidden)
 
@@ -200,13 +206,18 @@ class ModelAdapter(ABC):
         hidden = self.masks(len(images), generator)
         device = next(self.module.parameters()).device
         with self._boundary("training_loss"):
-            return self._training_loss(images.to(device), hidden.to(device))
+            loss = self._training_loss(images.to(device), hidden.to(device))
+            scalar = loss.numel() == 1 and not loss.dim()
+        if not scalar:
+            raise PluginError(f"{type(self).__name__}.training_loss must return a scalar")
+        return loss
 
     @final
     def encoder_parameters(self) -> dict[str, torch.nn.Parameter]:
         """Trainable parameters of the encoder by their name in the state dict."""
-        names = self._encoder_tensors()
-        parameters = {name: parameter for name, parameter in self.module.named_parameters() if name in names}
+        with self._boundary("encoder_parameters"):
+            names = frozenset(self._encoder_tensors())
+            parameters = {name: parameter for name, parameter in self.module.named_parameters() if name in names}
         if set(parameters) != names:
             raise PluginError(f"{type(self).__name__} names encoder tensors that are not parameters of its module")
         return parameters
@@ -219,3 +230,10 @@ class ModelAdapter(ABC):
 
     def _boundary(self, action: str) -> Any:
         return plugin_boundary(type(self).__name__, action, ModelError)
+
+
+def _batched(features: Any, degraded: Degraded) -> bool:
+    """Whether features of one depth are a tensor ``[n, ...]``."""
+    import torch
+
+    return isinstance(features, torch.Tensor) and features.dim() > 0 and len(features) == len(degraded.hidden)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, final
 
 from compliance_unlearn.api.boundary import plugin_boundary
+from compliance_unlearn.api.errors import PluginError
 from compliance_unlearn.api.model import ModelAdapter
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ class Strategy(ABC):
     def objective(self, context: StrategyContext, forget: Batch, retain: Batch | None) -> LossTerms:
         """The loss of one step on balanced halves of equal size; ``retain`` is None without retain data."""
         with plugin_boundary(type(self).__name__, "objective"):
-            return self._objective(context, forget, retain)
+            terms = self._objective(context, forget, retain)
+        if not isinstance(terms, LossTerms) or not terms.terms:
+            raise PluginError(f"{type(self).__name__}.objective must return LossTerms with at least one term")
+        return terms
 
     def trainable(self, adapter: ModelAdapter) -> dict[str, torch.nn.Parameter]:
         """Parameters that the loop may change, by name; the encoder's unless a strategy says otherwise."""
