@@ -118,7 +118,7 @@ class ModelResult(Evidence):
     name: str
     adapter: str
     strategy: str
-    parameters: dict[str, str | int | float | bool | None] = Field(description="settings of the strategy and loop")
+    parameters: dict[str, str | int | Finite | bool | None] = Field(description="settings of the strategy and loop")
     source: Candidate = Field(description="the weights that the run started from")
     candidate: Candidate
     promoted: bool = Field(description="whether the verdict allows that the candidate becomes the model")

@@ -13,7 +13,7 @@ class LoopSettings(BaseModel):
     That holds unless ``seconds`` ends the loop: then the number of steps depends on the machine.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(default=300, ge=0, description="budget in optimiser steps; 0 changes nothing")
     seconds: float | None = Field(default=None, gt=0, description="budget in seconds of optimisation")

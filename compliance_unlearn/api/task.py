@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Task(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Inpaint(_Task):
