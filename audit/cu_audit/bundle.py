@@ -66,6 +66,8 @@ class Bundle:
             self.result = RunResult.model_validate_json((folder / RESULT).read_bytes())
         except FileNotFoundError as error:
             raise BundleError(f"{folder.name}: {Path(error.filename).name} is missing") from error
+        except OSError as error:
+            raise BundleError(f"{folder.name}: it is not a folder of files that can be read") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
