@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zipfile
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ Tensors = dict[str, torch.Tensor]
 Progress = Callable[[LoopState, Mapping[str, float]], None]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a process that dies."""
 
 
@@ -70,7 +71,7 @@ def dies_after(step: int) -> Progress:
 
     def progress(state: LoopState, terms: Mapping[str, float]) -> None:
         if state.step == step:
-            raise Killed
+            raise KilledError
 
     return progress
 
@@ -88,7 +89,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, step: in
     settings = SETTINGS.model_copy(update={"precision": precision})
     undisturbed, whole = trained(settings)
     checkpoint = tmp_path / "checkpoint.pt"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(settings, checkpoint, dies_after(step))
     resumed, state = trained(settings, checkpoint)
     assert same_bits(undisturbed, resumed)
@@ -99,13 +100,13 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, step: in
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(tmp_path: Path) -> None:
     undisturbed, _ = trained(SETTINGS)
     for step in (5, 6, 9, 11):
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             trained(SETTINGS, tmp_path / "checkpoint.pt", dies_after(step))
     assert same_bits(undisturbed, trained(SETTINGS, tmp_path / "checkpoint.pt")[0])
 
 
 def test_a_resumed_run_repeats_no_step_before_its_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(SETTINGS, tmp_path / "checkpoint.pt", dies_after(9))
     seen: list[int] = []
     trained(SETTINGS, tmp_path / "checkpoint.pt", lambda state, terms: seen.append(state.step))
@@ -122,7 +123,7 @@ def test_a_resumed_run_repeats_no_step_before_its_checkpoint(tmp_path: Path) -> 
     ids=["plan", "learning rate", "seed"],
 )
 def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path, other: dict[str, Any]) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(SETTINGS, tmp_path / "checkpoint.pt", dies_after(9))
     settings = other.get("settings", SETTINGS)
     afresh, _ = trained(settings, generator=generator_for(settings.seed, "test"))
@@ -134,7 +135,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path, other: dict[
 
 
 def test_a_checkpoint_over_other_parameters_is_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(SETTINGS, tmp_path / "checkpoint.pt", dies_after(9))
     module = network()
     only_first = {name: value for name, value in module.named_parameters() if name.startswith("0")}
@@ -169,7 +170,7 @@ def rates(settings: LoopSettings) -> list[float]:
         generator=torch.Generator(),
         progress=lambda state, terms: seen.append(-parameter.item()),
     ).run()
-    return [after - before for before, after in zip(seen, seen[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(seen)]
 
 
 def test_the_learning_rate_rises_linearly_and_then_follows_half_a_cosine() -> None:
@@ -245,7 +246,7 @@ def test_a_gain_starts_the_patience_again() -> None:
 
 def test_an_early_stop_survives_a_kill(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"steps": 100, "early_stop_every": 4, "early_stop_patience": 2})
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(settings, tmp_path / "checkpoint.pt", dies_after(7), validation=lambda: 1.0)
     _, state = trained(settings, tmp_path / "checkpoint.pt", validation=lambda: 1.0)
     assert (state.step, state.stopped) == (12, "early stop")
