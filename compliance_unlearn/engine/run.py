@@ -75,6 +75,29 @@ class Applied:
     reused: bool
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """One model of the run, read into memory: nothing was changed yet.
+
+    Attributes:
+        original: the weights in use, frozen.
+        images: decoded images of each set that is not empty.
+        retain: those that the optimiser may use, None without retain data.
+        seconds: that reading took.
+        notes: what was done to the images, in words.
+    """
+
+    planned: PlannedModel
+    sets: ModelSets
+    original: ModelAdapter
+    images: dict[str, RecordImages]
+    retain: RecordImages | None
+    noise: GaussianNoise
+    worlds: MeasuredWorlds
+    seconds: float
+    notes: tuple[str, ...]
+
+
 @dataclass
 class _Measured:
     """One model of the run, measured: pieces of its `ModelResult`."""
@@ -155,7 +178,9 @@ class Run:
             with self._reporter.phase(f"Checking the files of {model.name}", 1) as advance:
                 self._resolved.sets[model.name].verify_files()
                 advance()
-        measured = [self._one_model(model) for model in self._resolved.plan.models]
+        # All models first, so that one that cannot be used is found before another one is changed.
+        prepared = [self._prepare(model) for model in self._resolved.plan.models]
+        measured = [self._one_model(model) for model in prepared]
         outcome = decide([check for model in measured for check in model.checks])
         result = self._result(measured, outcome, started)
         pictures = {
@@ -164,7 +189,8 @@ class Run:
         }
         self._seal(result, pictures)
 
-    def _one_model(self, planned: PlannedModel) -> _Measured:
+    def _prepare(self, planned: PlannedModel) -> _Prepared:
+        """Load the weights and decode the images; reads only."""
         sets = self._resolved.sets[planned.name]
         began = monotonic()
         original = self._adapter(planned).load(self._workspace.root / planned.source.path, self._device).replica()
@@ -187,15 +213,18 @@ class Run:
             original=self._workspace.root / planned.source.path,
             seed=planned.loop.seed,
         )
-        loaded = monotonic() - began
+        notes = tuple(sorted(set().union(*(part.conversions for part in used))))
+        return _Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, notes)
+
+    def _one_model(self, prepared: _Prepared) -> _Measured:
+        planned, worlds = prepared.planned, prepared.worlds
         began = monotonic()
         with self._reporter.phase(f"Measuring {planned.name} before", sum(worlds.counts.values())) as advance:
             worlds.measure(World.ORIGINAL, advance)
         before = monotonic() - began
-        unlearned = self._unlearn(planned, original, images, retain, noise)
-        measured = _Measured(planned, unlearned, worlds, sets)
-        measured.seconds |= {"read": loaded, "measure before": before, "unlearn": unlearned.seconds}
-        measured.notes = tuple(sorted(set().union(*(part.conversions for part in used))))
+        unlearned = self._unlearn(planned, prepared.original, prepared.images, prepared.retain, prepared.noise)
+        measured = _Measured(planned, unlearned, worlds, prepared.sets, notes=prepared.notes)
+        measured.seconds |= {"read": prepared.seconds, "measure before": before, "unlearn": unlearned.seconds}
         self._measure_after(measured)
         return measured
 
