@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,5 +84,4 @@ def _finish(template: Office, folder: Path, policy: str) -> Finished:
 @pytest.fixture
 def finished(compliant: Finished, tmp_path: Path) -> Office:
     """A copy of the workspace in which the request was carried out, for tests that change it."""
-    office = Office(Path(shutil.copytree(compliant.office.folder, tmp_path / "office", symlinks=True)))
-    return office
+    return compliant.office.copy(tmp_path / "office")

@@ -191,10 +191,15 @@ class Office:
         return files_sha256(self.version())
 
     def snapshot(self) -> dict[str, str]:
-        """Every file by its SHA-256, and every link by its target, of policies and workspace, .git and .dvc included."""
+        """Every file by its SHA-256 and every link by its target, .git, .dvc and .cu included.
+
+        All but DVC's scratch folder, where it makes an empty index when it reads a repository for the first time.
+        """
         found = {}
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
+            if name.startswith("workspace/.dvc/tmp/"):
+                continue
             if path.is_symlink():
                 found[name] = f"-> {path.readlink()}"
             elif path.is_file():

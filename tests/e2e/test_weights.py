@@ -1,4 +1,4 @@
-"""What the exported model is: the original but for its encoder, nothing beside it, and readable by transformers alone."""
+"""The exported model: the original but for its encoder, nothing beside it, and readable by transformers alone."""
 
 from __future__ import annotations
 
