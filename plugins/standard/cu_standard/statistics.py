@@ -13,37 +13,53 @@ BOUND_LEVEL = 0.95
 """Confidence of each single bound; an interval of two such bounds holds with 0.90."""
 
 
-def share_interval(hits: int, count: int) -> Interval:
-    """Clopper-Pearson interval of a share, each bound one-sided at 95 % (Clopper and Pearson, 1934).
+def share_interval(hits: int, count: int, level: float = BOUND_LEVEL) -> Interval:
+    """Clopper-Pearson interval of a share, each bound one-sided at ``level`` (Clopper and Pearson, 1934).
 
     Args:
         hits: successes among ``count`` independent records, ``0 <= hits <= count``.
         count: at least 1.
+        level: confidence of each bound.
     """
     from scipy.stats import beta
 
-    low = float(beta.ppf(1 - BOUND_LEVEL, hits, count - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(BOUND_LEVEL, hits + 1, count - hits)) if hits < count else 1.0
-    return Interval(low=low, high=high, level=0.9, method="Clopper-Pearson, each bound at 95 %")
+    low = float(beta.ppf(1 - level, hits, count - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(level, hits + 1, count - hits)) if hits < count else 1.0
+    return Interval(low=low, high=high, level=2 * level - 1, method=f"Clopper-Pearson, each bound at {100 * level:g} %")
 
 
-def mean_interval(values: torch.Tensor, clusters: torch.Tensor | None = None) -> Interval | None:
-    """Student interval of a mean, each bound one-sided at 95 %; None with fewer than two independent values.
+def cluster_means(values: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
+    """Mean of each cluster: records of one subject move together and count as one observation.
 
     Args:
         values: ``[n]``, one value a record.
-        clusters: integer ``[n]``; records of one cluster (one subject) are averaged first, since they move together.
+        clusters: integer ``[n]``; each record of the unknown cluster -1 is one of its own.
+    """
+    known = clusters >= 0
+    _, inverse = torch.unique(clusters[known], return_inverse=True)
+    sums = torch.bincount(inverse, weights=values[known].double())
+    return torch.cat([sums / torch.bincount(inverse), values[~known].double()])
+
+
+def mean_interval(values: torch.Tensor, lower_level: float = BOUND_LEVEL) -> Interval | None:
+    """Student interval of a mean, the upper bound one-sided at 95 %.
+
+    Args:
+        values: ``[n]``, independent; see `cluster_means`.
+        lower_level: confidence of the lower bound.
+
+    Returns:
+        None with fewer than two values, or if one is not finite.
     """
     from scipy.stats import t
 
-    if clusters is not None:
-        values = torch.stack([values[clusters == cluster].mean() for cluster in torch.unique(clusters)])
-    if len(values) < 2:
+    if len(values) < 2 or not torch.isfinite(values).all():
         return None
     error = float(values.double().std()) / math.sqrt(len(values))
-    margin = float(t.ppf(BOUND_LEVEL, len(values) - 1)) * error
+    low, high = (float(t.ppf(level, len(values) - 1)) * error for level in (lower_level, BOUND_LEVEL))
     mean = float(values.double().mean())
-    return Interval(low=mean - margin, high=mean + margin, level=0.9, method="Student t, each bound at 95 %")
+    level = lower_level + BOUND_LEVEL - 1
+    return Interval(low=mean - low, high=mean + high, level=level, method="Student t, each bound at 95 %")
 
 
 def at_most(interval: Interval, threshold: float) -> Verdict:

@@ -7,8 +7,8 @@ Loftsgaarden and Quesenberry, 1965). The envelope is the region that holds 95 % 
 the scores of noise outputs that are not in A.
 
 The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
-border, which is an estimate. Never-seen pictures of the subject are a sample, so theirs is a Clopper-Pearson
-interval.
+border, which is an estimate. Never-seen pictures of the subject are a sample, and so is what was measured of a very
+large set: theirs is a Clopper-Pearson interval, with the uncertainty of the border added (union bound).
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ COVERAGE = 0.95
 REAL_INSIDE_AT_MOST = 0.05
 """More real outputs of the original inside than this, and the statistic cannot tell noise from pictures."""
 
+BORDER_LEVEL = 0.975
+"""Confidence of each border; it leaves 2.5 % to a sample, so that each bound holds at 95 %."""
+
 NEIGHBOURS = 3
 REFERENCES_AT_MOST = 512
 
@@ -41,9 +44,9 @@ class Envelope:
         noise: A, ``[a, k]`` generated pixels.
         real: B, ``[b, k]``.
         real_subjects: integer ``[b]``; an output is never compared with outputs of its own subject.
-        strict: border that holds at most 95 % of O(n) with confidence 95 %.
+        strict: border that holds at most 95 % of O(n), with confidence `BORDER_LEVEL`.
         border: estimate of the border.
-        loose: border that holds at least 95 % of O(n) with confidence 95 %.
+        loose: border that holds at least 95 % of O(n), with confidence `BORDER_LEVEL`.
     """
 
     noise: torch.Tensor
@@ -55,10 +58,13 @@ class Envelope:
 
     def scores(self, pixels: torch.Tensor, subjects: torch.Tensor) -> torch.Tensor:
         """Score of each output, ``[n]``, from its generated pixels ``[n, k]``; low is like noise."""
-        to_real = torch.cdist(pixels, self.real)
+        to_real = _distances(pixels, self.real)
         same = (subjects[:, None] == self.real_subjects[None, :]) & (subjects[:, None] >= 0)
         to_real = to_real.masked_fill(same | (to_real == 0), math.inf)
-        return _nearest(torch.cdist(pixels, self.noise)).log() - _nearest(to_real).log()
+        near_real = _nearest(to_real)
+        scores = _nearest(_distances(pixels, self.noise)).log() - near_real.log()
+        # Without three pictures of other subjects beside it, an output cannot be shown to be unlike pictures.
+        return scores.masked_fill(near_real.isinf(), math.inf)
 
     def calibrated(self, scores: torch.Tensor) -> Envelope:
         """With borders from the scores of noise outputs that are not in A, ``[m]``."""
@@ -73,9 +79,9 @@ class Envelope:
             self.noise,
             self.real,
             self.real_subjects,
-            strict=at(binom.ppf(0.05, count, COVERAGE)),
+            strict=at(binom.ppf(1 - BORDER_LEVEL, count, COVERAGE)),
             border=at(math.ceil(COVERAGE * (count + 1))),
-            loose=at(binom.ppf(0.95, count, COVERAGE) + 1),
+            loose=at(binom.ppf(BORDER_LEVEL, count, COVERAGE) + 1),
         )
 
     def inside(self, outputs: Outputs) -> Inside:
@@ -102,12 +108,17 @@ class Inside:
     def interval(self, *, is_sample: bool) -> Interval:
         """Of the share: of the population that was sampled, or of these very records."""
         if is_sample:
-            return share_interval(self.estimate, self.count)
+            return Interval(
+                low=share_interval(self.strict, self.count, BORDER_LEVEL).low,
+                high=share_interval(self.loose, self.count, BORDER_LEVEL).high,
+                level=0.9,
+                method="Clopper-Pearson with the uncertainty of the envelope's border, each bound at 95 %",
+            )
         return Interval(
             low=self.strict / self.count,
             high=self.loose / self.count,
-            level=0.9,
-            method="all records measured; uncertainty of the envelope's border, each bound at 95 %",
+            level=2 * BORDER_LEVEL - 1,
+            method="all records measured; uncertainty of the envelope's border, each bound at 97.5 %",
         )
 
 
@@ -139,7 +150,7 @@ class NoiseEnvelope(Check):
 
     def _result(self, context: CheckContext, name: str, envelope: Envelope, shared: tuple[Control, ...]) -> CheckResult:
         inside = envelope.inside(context.outputs(World.CANDIDATE, name))
-        interval = inside.interval(is_sample=name != FORGET)
+        interval = inside.interval(is_sample=name != FORGET or context.totals[name] > context.counts[name])
         original = envelope.inside(context.outputs(World.ORIGINAL, name))
         controls = (_at_most("original model", original.share), *shared)
         broken = [control.name for control in controls if not control.behaved]
@@ -208,6 +219,11 @@ def _at_most(name: str, share: float) -> Control:
         value=share,
         behaved=share <= REAL_INSIDE_AT_MOST,
     )
+
+
+def _distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Euclidean distances ``[n, m]``, exact: through a matrix product an output would not be at 0 from itself."""
+    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _nearest(distances: torch.Tensor) -> torch.Tensor:

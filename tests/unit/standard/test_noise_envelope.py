@@ -1,0 +1,161 @@
+"""Noise envelope: passes what looks like noise outputs, and only where pictures do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cu_audit.records import FORGET, FORGET_HELD_OUT, Verdict
+from cu_standard.checks.noise_envelope import COVERAGE, Envelope, Inside, NoiseEnvelope
+from cu_standard.params import NoiseEnvelopeParams
+from cu_standard.statistics import share_interval
+from scipy.stats import binom
+
+from compliance_unlearn.api import Measurement, Outputs
+from tests.unit.standard.planted import (
+    Change,
+    Planted,
+    answers_noise,
+    black,
+    collapses,
+    deciding,
+    keeps,
+    not_numbers,
+    of_set,
+)
+
+
+def measured(world: Planted, inside_at_least: float = 0.95, noise_images: int = 200) -> Measurement:
+    params = NoiseEnvelopeParams(inside_at_least=inside_at_least, noise_images=noise_images)
+    return NoiseEnvelope(params).run(world)
+
+
+def test_a_model_that_collapsed_to_the_mean_of_noise_outputs_passes() -> None:
+    measurement = measured(Planted())
+    result = of_set(measurement, FORGET)
+    assert (result.verdict, result.value, result.gates, result.sample_size) == (Verdict.PASSED, 1.0, True, 7)
+    assert all(control.behaved for control in result.controls)
+    assert len(result.controls) == 4
+    assert deciding(measurement) == {Verdict.PASSED}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_forgotten_fails(known: bool) -> None:
+    result = of_set(measured(Planted(forget=keeps, known_subjects=known)), FORGET)
+    assert (result.verdict, result.value) == (Verdict.FAILED, 0.0)
+
+
+@pytest.mark.parametrize("change", [not_numbers, black], ids=lambda each: each.__name__)
+def test_broken_outputs_are_not_noise_outputs(change: Change) -> None:
+    assert deciding(measured(Planted(forget=change))) == {Verdict.FAILED}
+
+
+def test_pictures_of_somebody_else_are_not_noise_outputs() -> None:
+    def another(original: Outputs, noise: Outputs) -> torch.Tensor:
+        return original.images.flip(0).roll(3, dims=-1)
+
+    assert deciding(measured(Planted(forget=another))) == {Verdict.FAILED}
+
+
+def test_pictures_half_way_to_noise_outputs_do_not_pass() -> None:
+    def half(original: Outputs, noise: Outputs) -> torch.Tensor:
+        return 0.5 * original.images + 0.5 * noise.images
+
+    assert Verdict.PASSED not in deciding(measured(Planted(forget=half)))
+
+
+def test_never_seen_pictures_are_judged_apart_and_a_few_cannot_pass() -> None:
+    result = of_set(measured(Planted()), FORGET_HELD_OUT)
+    assert (result.verdict, result.value, result.gates) == (Verdict.INCONCLUSIVE, 1.0, False)
+    assert result.interval is not None
+    assert result.interval.low == pytest.approx(0.025 ** (1 / 3))
+
+
+def test_a_leak_on_never_seen_pictures_shows_there() -> None:
+    measurement = measured(Planted(forget_held_out=keeps))
+    assert of_set(measurement, FORGET).verdict is Verdict.PASSED
+    assert of_set(measurement, FORGET_HELD_OUT).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize("change", [collapses, keeps], ids=lambda each: each.__name__)
+def test_where_noise_outputs_look_like_pictures_the_check_is_void(change: Change) -> None:
+    measurement = measured(Planted(noise_is_real=True, forget=change))
+    assert deciding(measurement) == {Verdict.VOID}
+    assert "cannot tell noise from pictures" in of_set(measurement, FORGET).reason
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_under_random_masks_nothing_forgotten_does_not_pass(seed: int) -> None:
+    assert Verdict.PASSED not in deciding(measured(Planted(seed=seed, random_masks=True, forget=keeps)))
+
+
+def test_without_pictures_of_three_other_records_nothing_lies_inside() -> None:
+    envelope = Envelope(torch.zeros(5, 4), torch.ones(2, 4), torch.tensor([1, 2]), border=1e9)
+    assert envelope.scores(torch.zeros(1, 4), torch.tensor([1])).tolist() == [float("inf")]
+
+
+def test_an_output_is_not_compared_with_itself_or_with_its_subject() -> None:
+    real = torch.rand(60, 300, generator=torch.Generator().manual_seed(0)) * 100
+    noise = torch.zeros(5, 300)
+    alone = Envelope(noise, real, torch.full((60,), -1)).scores(real, torch.full((60,), -1))
+    known = Envelope(noise, real, torch.arange(60)).scores(real, torch.arange(60))
+    assert torch.equal(alone, known)
+    doubled = Envelope(noise, real.repeat(2, 1), torch.arange(60).repeat(2))
+    assert torch.equal(
+        doubled.scores(real[:1], torch.tensor([0])),
+        Envelope(noise, real[1:].repeat(2, 1), torch.arange(1, 60).repeat(2)).scores(real[:1], torch.tensor([0])),
+    )
+
+
+def test_a_sample_of_a_large_set_gets_the_interval_of_a_sample() -> None:
+    whole = of_set(measured(Planted()), FORGET)
+    sampled = of_set(measured(Planted(sampled_from={FORGET: 5000})), FORGET)
+    assert whole.interval is not None
+    assert sampled.interval is not None
+    assert whole.interval.low == 1.0
+    assert sampled.interval.low == pytest.approx(0.025 ** (1 / 7))
+    assert sampled.verdict is Verdict.INCONCLUSIVE
+    assert "Clopper-Pearson" in sampled.interval.method
+
+
+def test_the_interval_of_a_sample_adds_the_uncertainty_of_the_border() -> None:
+    interval = Inside(strict=80, estimate=90, loose=95, count=100).interval(is_sample=True)
+    assert interval.low == share_interval(80, 100, 0.975).low
+    assert interval.high == share_interval(95, 100, 0.975).high
+
+
+@pytest.mark.parametrize("count", [100, 200, 512])
+def test_borders_bracket_the_true_quantile_with_the_stated_confidence(count: int) -> None:
+    """With uniform scores the quantile is known: 0.95."""
+    generator = torch.Generator().manual_seed(count)
+    empty = Envelope(torch.zeros(0), torch.zeros(0), torch.zeros(0))
+    below = above = 0
+    for _ in range(400):
+        borders = empty.calibrated(torch.rand(count, generator=generator, dtype=torch.float64))
+        assert borders.strict <= borders.border <= borders.loose
+        below += borders.strict > COVERAGE
+        above += borders.loose < COVERAGE
+    most = binom.ppf(0.999, 400, 0.025)
+    assert max(below, above) <= most
+
+
+def test_the_noise_controls_misbehave_in_less_than_one_world_in_twenty() -> None:
+    verdicts = [of_set(measured(Planted(seed=seed, subjects=12), noise_images=120), FORGET) for seed in range(60)]
+    void = [result for result in verdicts if result.verdict is Verdict.VOID]
+    assert len(void) <= 2
+    assert all(result.verdict is Verdict.PASSED for result in verdicts if result not in void)
+
+
+def test_the_original_on_noise_as_candidate_passes_where_enough_records_show_it() -> None:
+    """O(n) itself lies inside 95 % of the time: a threshold of 0.85 on 60 records passes it, and never fails it."""
+    worlds = [Planted(seed=seed, trained=60, held_out=0, subjects=4, forget=answers_noise) for seed in range(30)]
+    verdicts = [of_set(measured(world, inside_at_least=0.85), FORGET).verdict for world in worlds]
+    assert Verdict.FAILED not in verdicts
+    assert verdicts.count(Verdict.PASSED) >= 27
+
+
+def test_the_original_on_noise_as_candidate_is_seldom_failed_by_chance() -> None:
+    """At the threshold 0.95, which is what O(n) itself reaches on average, a few records rarely decide against it."""
+    worlds = [Planted(seed=seed, forget=answers_noise, subjects=12) for seed in range(60)]
+    verdicts = [of_set(measured(world, noise_images=120), FORGET).verdict for world in worlds]
+    assert verdicts.count(Verdict.VOID) <= 2
+    assert verdicts.count(Verdict.PASSED) >= 20

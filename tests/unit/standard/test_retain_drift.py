@@ -1,0 +1,173 @@
+"""Retain drift: passes only what stayed as good for everybody, and for each one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from cu_audit.records import RETAIN, RETAIN_HELD_OUT, CheckResult, Verdict
+from cu_standard.checks.retain_drift import WORST_SUBJECT, RetainDrift, drop, largest_mean_interval
+from cu_standard.params import RetainDriftParams
+from cu_standard.statistics import peak_signal_noise_ratio
+
+from compliance_unlearn.api import Measurement, Outputs, World
+from tests.unit.standard.planted import Change, Planted, answers_noise, black, deciding, keeps, not_numbers, of_set
+
+
+def measured(world: Planted, margin: float = 0.5, worst: float | None = 1.0) -> Measurement:
+    return RetainDrift(RetainDriftParams(psnr_drop_at_most=margin, worst_subject_drop_at_most=worst)).run(world)
+
+
+def worse_by(decibel: float, subjects: tuple[int, ...] = ()) -> Change:
+    """Errors larger by so many decibel, for all or for some subjects."""
+
+    def change(original: Outputs, noise: Outputs) -> torch.Tensor:
+        factor = torch.full((len(original),), 10 ** (decibel / 20))
+        if subjects:
+            factor[~torch.isin(original.subjects, torch.tensor(subjects))] = 1.0
+        return original.truth + factor[:, None, None, None] * (original.images - original.truth)
+
+    return change
+
+
+def test_a_model_that_did_not_change_passes_with_a_drop_of_zero() -> None:
+    measurement = measured(Planted())
+    assert [result.set for result in measurement.results] == [RETAIN, RETAIN_HELD_OUT, WORST_SUBJECT]
+    for result in measurement.results:
+        assert (result.verdict, result.value, result.gates) == (Verdict.PASSED, 0.0, True)
+        assert result.interval is not None
+        assert (result.interval.low, result.interval.high) == (0.0, 0.0)
+        assert all(control.behaved for control in result.controls)
+        assert result.controls
+
+
+@pytest.mark.parametrize("broken", [answers_noise, black, not_numbers, worse_by(3.0)], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_that_is_broken_for_all_fails(broken: Change, known: bool) -> None:
+    measurement = measured(Planted(retain=broken, known_subjects=known))
+    assert deciding(measurement) == {Verdict.FAILED}
+
+
+def test_the_drop_is_measured_in_decibel() -> None:
+    result = of_set(measured(Planted(retain=worse_by(0.3))), RETAIN)
+    assert result.value == pytest.approx(0.3, abs=0.05)
+    assert result.verdict is Verdict.PASSED
+
+
+def test_a_drop_near_the_margin_is_inconclusive() -> None:
+    def uneven(original: Outputs, noise: Outputs) -> torch.Tensor:
+        factor = torch.where(original.subjects % 2 == 0, 1.16, 0.97)[:, None, None, None]
+        return original.truth + factor * (original.images - original.truth)
+
+    result = of_set(measured(Planted(subjects=8, retain=uneven), margin=0.6), RETAIN)
+    assert result.interval is not None
+    assert result.interval.low <= 0.6 < result.interval.high
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_one_subject_who_lost_is_found_among_many() -> None:
+    measurement = measured(Planted(retain=worse_by(4.0, subjects=(11,))))
+    assert of_set(measurement, RETAIN).verdict is Verdict.PASSED
+    worst = of_set(measurement, WORST_SUBJECT)
+    assert worst.verdict is Verdict.FAILED
+    assert worst.value == pytest.approx(4.0, abs=0.2)
+    assert worst.sample_size == 7
+
+
+def test_without_a_margin_the_worst_subject_is_reported_and_decides_nothing() -> None:
+    worst = of_set(measured(Planted(retain=worse_by(4.0, subjects=(11,))), worst=None), WORST_SUBJECT)
+    assert (worst.gates, worst.verdict) == (False, Verdict.INCONCLUSIVE)
+    assert worst.value == pytest.approx(4.0, abs=0.2)
+
+
+def scattered(original: Outputs, noise: Outputs) -> torch.Tensor:
+    """Subject 3 loses a little on average, but so unevenly that nobody knows."""
+    errors = original.images - original.truth
+    mine = original.subjects == 3
+    factor = torch.ones(len(original))
+    factor[mine] = torch.tensor([1.6, 0.55, 1.7, 0.6, 1.5, 0.65, 1.4])[: int(mine.sum())]
+    return original.truth + factor[:, None, None, None] * errors
+
+
+def test_every_subjects_bound_counts_not_only_that_of_the_largest_mean() -> None:
+    def change(original: Outputs, noise: Outputs) -> torch.Tensor:
+        images = scattered(original, noise)
+        mine = (original.subjects == 9)[:, None, None, None]
+        return torch.where(mine, worse_by(0.8, subjects=(9,))(original, noise), images)
+
+    worst = of_set(measured(Planted(retain=change)), WORST_SUBJECT)
+    assert worst.value == pytest.approx(0.8, abs=0.1)
+    assert worst.interval is not None
+    assert worst.interval.high > 1.0
+    assert worst.verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_lower_bound_of_the_worst_subject_is_corrected_for_the_choice() -> None:
+    generator = torch.Generator().manual_seed(0)
+    wrong = 0
+    for _ in range(100):
+        subjects = [0.95 + 0.5 * torch.randn(7, generator=generator) for _ in range(20)]
+        interval = largest_mean_interval(subjects)
+        assert interval is not None
+        wrong += interval.low > 0.95
+        assert interval.high >= 0.95
+    assert wrong <= 10
+
+
+def test_a_subject_with_one_picture_who_lost_keeps_the_check_from_passing() -> None:
+    world = Planted(trained=1, held_out=0, retain=worse_by(4.0, subjects=(11,)))
+    assert of_set(measured(world), WORST_SUBJECT).verdict is not Verdict.PASSED
+
+
+def test_a_subject_whose_figure_is_not_a_number_is_the_worst() -> None:
+    def change(original: Outputs, noise: Outputs) -> torch.Tensor:
+        return torch.where((original.subjects == 5)[:, None, None, None], torch.nan, original.images)
+
+    measurement = measured(Planted(retain=change))
+    assert of_set(measurement, WORST_SUBJECT).value is None
+    assert deciding(measurement) == {Verdict.FAILED}
+
+
+def perfect(outputs: Outputs) -> Outputs:
+    return Outputs(outputs.truth, outputs.truth, outputs.generated, outputs.subjects)
+
+
+def test_a_perfect_image_before_and_after_has_not_drifted() -> None:
+    original = Planted().outputs(World.ORIGINAL, RETAIN)
+    assert torch.isinf(peak_signal_noise_ratio(perfect(original))).all()
+    assert drop(perfect(original), perfect(original)).tolist() == [0.0] * len(original)
+    assert torch.isfinite(drop(perfect(original), original)).all()
+    assert (drop(perfect(original), original) > 10).all()
+    assert math.isnan(
+        float(
+            drop(original, Outputs(original.truth, original.truth * math.nan, original.generated, original.subjects))[0]
+        )
+    )
+
+
+@pytest.mark.parametrize("subjects", [1, 2])
+def test_one_subject_is_too_few_and_two_are_judged_by_a_wide_interval(subjects: int) -> None:
+    result: CheckResult = of_set(measured(Planted(subjects=subjects, retain=worse_by(0.3))), RETAIN)
+    assert (result.interval is None) == (subjects == 1)
+    assert result.verdict is not Verdict.FAILED
+    if subjects == 1:
+        assert result.verdict is Verdict.VOID  # its control cannot fail on one observation either
+
+
+def test_a_set_on_which_noise_outputs_are_as_good_as_the_model_shows_nothing() -> None:
+    measurement = measured(Planted(draws_well=False))
+    assert of_set(measurement, RETAIN).verdict is Verdict.VOID
+    assert of_set(measurement, WORST_SUBJECT).verdict is Verdict.VOID
+    assert Verdict.PASSED not in deciding(measurement)
+
+
+def test_the_mean_and_its_interval_speak_of_the_same_figure() -> None:
+    result = of_set(measured(Planted(retain=worse_by(2.0, subjects=(1, 2, 3)))), RETAIN)
+    assert result.interval is not None
+    assert result.value == pytest.approx((result.interval.low + result.interval.high) / 2)
+
+
+def test_keeping_everything_is_no_drop_at_all() -> None:
+    original = Planted().outputs(World.ORIGINAL, RETAIN)
+    assert torch.equal(keeps(original, original), original.images)
