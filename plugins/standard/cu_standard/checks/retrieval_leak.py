@@ -60,7 +60,8 @@ class RetrievalLeak(Check):
         gallery = self._gallery(context)
         sets = [name for name in (FORGET, FORGET_HELD_OUT) if context.counts.get(name)]
         sets += [FORGET_ALL] if len(sets) > 1 else []
-        results = tuple(self._result(context, name, gallery, gates=name == sets[-1]) for name in sets)
+        results = [self._result(context, name, gallery, gates=name == sets[-1]) for name in sets]
+        results = [_undiluted(result, results) if result.set == FORGET_ALL else result for result in results]
         reciprocal = {
             name: BeforeAfter(
                 before=self._rank(context.outputs(World.ORIGINAL, name), gallery).mean_reciprocal,
@@ -68,19 +69,27 @@ class RetrievalLeak(Check):
             )
             for name in sets
         }
-        return Measurement(results=results, metrics={"retrieval_mrr": reciprocal})
+        return Measurement(results=tuple(results), metrics={"retrieval_mrr": reciprocal})
 
     def _gallery(self, context: CheckContext) -> torch.Tensor:
         """Images of other subjects, ``[m, channels, height, width]``, in a fixed random order."""
-        names = [name for name in (RETAIN, RETAIN_HELD_OUT) if context.counts.get(name)]
-        if not names:
+        own, others = (
+            [context.outputs(World.ORIGINAL, name) for name in names if context.counts.get(name)]
+            for names in ((FORGET, FORGET_HELD_OUT), (RETAIN, RETAIN_HELD_OUT))
+        )
+        if not own or not others:
             return torch.empty(0)
-        images = torch.cat([context.outputs(World.ORIGINAL, name).truth for name in names])
+        forgotten = torch.cat([outputs.subjects for outputs in own])
+        subjects = torch.cat([outputs.subjects for outputs in others])
+        # A policy may forget some pictures of a subject and keep others: truth cannot hide among those.
+        images = torch.cat([outputs.truth for outputs in others])[~torch.isin(subjects, forgotten[forgotten >= 0])]
         order = torch.randperm(len(images), generator=context.generator("retrieval gallery"))
         return images[order[: self._params.distractors]]
 
     @staticmethod
     def _rank(outputs: Outputs, gallery: torch.Tensor) -> Ranks:
+        if not len(gallery):
+            return Ranks(torch.ones(len(outputs), dtype=torch.long))
         ranks = []
         for output, truth, mask in zip(outputs.images, outputs.truth, outputs.generated, strict=True):
             pixels = mask.expand_as(truth)
@@ -139,3 +148,18 @@ class RetrievalLeak(Check):
                 behaved=missed.share <= limit,
             ),
         )
+
+
+def _undiluted(pooled: CheckResult, results: list[CheckResult]) -> CheckResult:
+    """The pooled result; it passes only if no part leaks, so that many pictures do not hide a leak of a few others."""
+    limit = pooled.threshold or 0.0
+    leaking = [result for result in results if result.set != pooled.set and (result.value or 0.0) > limit]
+    if pooled.verdict is not Verdict.PASSED or not leaking:
+        return pooled
+    failed = any(result.verdict is Verdict.FAILED for result in leaking)
+    return pooled.model_copy(
+        update={
+            "verdict": Verdict.FAILED if failed else Verdict.INCONCLUSIVE,
+            "reason": "; ".join(f"{result.set}: {result.reason}" for result in leaking),
+        }
+    )
