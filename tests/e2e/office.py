@@ -19,7 +19,7 @@ from cu_mlflow.settings import prepare_import, quiet
 SUBJECT = "s17"
 REQUEST = "gdpr-req-123"
 CU = Path(sys.executable).with_name("cu")
-PATIENCE = 170
+PATIENCE = 600
 
 WORKSPACE = """\
 version: 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.e2e.conftest import Finished
 from tests.e2e.office import NO_STEPS, Office
 
-
 GIT_INDEX = "workspace/.git/index"
 """Git refreshes the times in it whenever it looks at files."""
 
