@@ -97,9 +97,12 @@ class Unlearning:
             return
         temporary = self.version.with_name(f".{self.version.name}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        student.export(temporary)
-        publish_folder(temporary, self.version)
+        try:
+            temporary.mkdir(parents=True)
+            student.export(temporary)
+            publish_folder(temporary, self.version)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def _read(self, summary: dict[str, Any]) -> Unlearned:
         files = folder_files(self.version)

@@ -14,7 +14,7 @@ from cu_audit.records import RunResult
 from compliance_unlearn.api import Plan
 from compliance_unlearn.evidence.pictures import ReportPictures
 from compliance_unlearn.evidence.report import render_report
-from compliance_unlearn.workspace.files import publish_folder
+from compliance_unlearn.workspace.files import full_disk_is_an_error, publish_folder
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:compliance-unlearn:unlearning-run:1"
@@ -30,15 +30,19 @@ def seal_bundle(
     """
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    result_bytes, plan_bytes = canonical(result), canonical(plan)
-    (temporary / RESULT).write_bytes(result_bytes)
-    (temporary / PLAN).write_bytes(plan_bytes)
-    (temporary / POLICY).write_text(policy_yaml, encoding="utf-8")
-    (temporary / STATEMENT).write_bytes(canonical(statement(result, sha256(result_bytes), sha256(plan_bytes))))
-    (temporary / REPORT).write_text(render_report(result, policy_yaml, pictures), encoding="utf-8")
-    seal(temporary)
-    publish_folder(temporary, folder)
+    try:
+        with full_disk_is_an_error(folder.parent):
+            temporary.mkdir(parents=True)
+            result_bytes, plan_bytes = canonical(result), canonical(plan)
+            (temporary / RESULT).write_bytes(result_bytes)
+            (temporary / PLAN).write_bytes(plan_bytes)
+            (temporary / POLICY).write_text(policy_yaml, encoding="utf-8")
+            (temporary / STATEMENT).write_bytes(canonical(statement(result, sha256(result_bytes), sha256(plan_bytes))))
+            (temporary / REPORT).write_text(render_report(result, policy_yaml, pictures), encoding="utf-8")
+            seal(temporary)
+            publish_folder(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def statement(result: RunResult, result_sha256: str, plan_sha256: str) -> dict[str, Any]:
