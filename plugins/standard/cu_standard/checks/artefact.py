@@ -22,14 +22,18 @@ class Artefact(Check):
 
     def _run(self, context: CheckContext) -> Measurement:
         before, after = read_tensors(context.original), read_tensors(context.candidate)
-        problems = compare(before, after, context.encoder_tensors) + compare_files(context.original, context.candidate)
+        problems = [
+            *compare(before, after, context.encoder_tensors),
+            *compare_headers(context.original, context.candidate),
+            *compare_files(context.original, context.candidate),
+        ]
         controls = _controls(before, after, context.encoder_tensors)
         if not all(control.behaved for control in controls):
             verdict, reason = Verdict.VOID, "a control misbehaved: the comparison cannot be trusted"
         elif problems:
             verdict, reason = Verdict.FAILED, "; ".join(problems)
         else:
-            fixed = len(before) - len(context.encoder_tensors)
+            fixed = len(set(before) - context.encoder_tensors)
             verdict = Verdict.PASSED
             reason = (
                 f"all {fixed} tensors outside of the encoder are bit-identical, the encoder differs, nothing was added"
@@ -69,6 +73,9 @@ def compare(before: Tensors, after: Tensors, encoder: frozenset[str]) -> list[st
         problems.append(f"{len(set(before) ^ set(after))} tensors were added or removed")
     common = sorted(set(before) & set(after))
     differing = {name for name in common if not identical(before[name], after[name])}
+    reshaped = [name for name in common if _kind(before[name]) != _kind(after[name])]
+    if reshaped:
+        problems.append(f"{len(reshaped)} tensors have another type or shape, the first is {reshaped[0]}")
     outside = sorted(differing - encoder)
     if outside:
         problems.append(f"{len(outside)} tensors outside of the encoder changed, the first is {outside[0]}")
@@ -79,9 +86,38 @@ def compare(before: Tensors, after: Tensors, encoder: frozenset[str]) -> list[st
 
 def identical(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Equal in type, shape and every bit: NaN equals the same NaN, and 0.0 differs from -0.0."""
-    if one.dtype != other.dtype or one.shape != other.shape:
+    if _kind(one) != _kind(other):
         return False
     return torch.equal(one.contiguous().view(-1).view(torch.uint8), other.contiguous().view(-1).view(torch.uint8))
+
+
+def _kind(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size]:
+    return tensor.dtype, tensor.shape
+
+
+def compare_headers(original: Path, candidate: Path) -> list[str]:
+    """Problems of the headers of the safetensors files: what a second tensor of one name, or a note, could hide."""
+    names, notes = read_headers(candidate)
+    problems = []
+    if len(names) != len(set(names)):
+        problems.append(f"{len(names) - len(set(names))} tensors are shipped twice")
+    added = notes - read_headers(original)[1]
+    if added:
+        problems.append(f"{len(added)} notes in the headers are not part of the original model")
+    return problems
+
+
+def read_headers(folder: Path) -> tuple[list[str], set[tuple[str, str]]]:
+    """Names of the tensors of all safetensors files of a folder, and the notes (metadata) in their headers."""
+    from safetensors import safe_open
+
+    names: list[str] = []
+    notes: set[tuple[str, str]] = set()
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names += file.keys()
+            notes |= set((file.metadata() or {}).items())
+    return names, notes
 
 
 def compare_files(original: Path, candidate: Path) -> list[str]:
@@ -101,12 +137,13 @@ def compare_files(original: Path, candidate: Path) -> list[str]:
 
 def _controls(before: Tensors, after: Tensors, encoder: frozenset[str]) -> tuple[Control, ...]:
     unchanged = compare(before, before, encoder)
-    fixed = next(name for name in sorted(before) if name not in encoder and before[name].numel())
-    touched = dict(after)
-    flipped = before[fixed].contiguous().clone()
-    flipped.view(-1).view(torch.uint8)[0] ^= 1
-    touched[fixed] = flipped
-    caught = any("outside of the encoder" in problem for problem in compare(before, touched, encoder))
+    fixed = next((name for name in sorted(before) if name not in encoder and before[name].numel()), None)
+    caught = False
+    if fixed is not None:
+        flipped = before[fixed].contiguous().clone()
+        flipped.view(-1).view(torch.uint8)[0] ^= 1
+        found = compare(before, {**after, fixed: flipped}, encoder)
+        caught = any("outside of the encoder" in problem for problem in found)
     return (
         Control(
             name="original against itself",
