@@ -61,9 +61,10 @@ class EncoderAlignment(Strategy):
 
 
 class _Views:
-    """Views of each retain image with fixed masks, every other one mirrored, and the teacher's features if they fit.
+    """Views of each retain image with fixed masks, every other one mirrored, and the teacher's features of them.
 
-    View ``v`` belongs to image ``v // per_image`` and is mirrored when ``v`` is odd; ``per_image`` is even.
+    View ``v`` belongs to image ``v // per_image`` and is mirrored when ``v`` is odd; ``per_image`` is even. If they do
+    not fit, nothing is kept: masks are drawn and features are computed in each step.
     """
 
     def __init__(self, masks: torch.Tensor, per_image: int, targets: Features | None) -> None:
@@ -81,11 +82,12 @@ class _Views:
         first = context.teacher.masks(2, generator)
         fixed = torch.equal(first[0], first[1])
         per_image = 2 if fixed else params.retain_views + params.retain_views % 2
-        masks = context.teacher.masks(len(context.retain) * per_image, generator)
-        views = torch.arange(len(masks))
-        probe = _encode_all(context.teacher, context.retain.batch([0]), masks[:1])
-        if sum(part.nbytes for part in probe) * len(masks) > params.cache_megabytes * 2**20:
-            return cls(masks, per_image, None)
+        views = torch.arange(len(context.retain) * per_image)
+        probe = _encode_all(context.teacher, context.retain.batch([0]), first[:1])
+        one = first[0].nbytes + sum(part.nbytes for part in probe)
+        if one * len(views) > params.cache_megabytes * 2**20:
+            return cls(torch.empty(0), per_image, None)
+        masks = context.teacher.masks(len(views), generator)
         parts = [
             _encode_all(context.teacher, _mirrored(context.retain.batch(chunk // per_image), chunk), masks[chunk])
             for chunk in torch.split(views, CHUNK)
@@ -95,11 +97,12 @@ class _Views:
     def draw(self, context: StrategyContext, retain: Batch) -> tuple[torch.Tensor, torch.Tensor, Features]:
         """Images, masks and teacher features for a batch: one view an image, drawn at random."""
         drawn = torch.randint(self._per_image, (len(retain.indices),), generator=context.generator)
+        images = _mirrored(retain.images, drawn)
+        if self._targets is None:
+            masks = context.teacher.masks(len(images), context.generator)
+            return images, masks, _encode_all(context.teacher, images, masks)
         views = retain.indices * self._per_image + drawn
-        images, masks = _mirrored(retain.images, views), self._masks[views]
-        if self._targets is not None:
-            return images, masks, tuple(part[views] for part in self._targets)
-        return images, masks, _encode_all(context.teacher, images, masks)
+        return images, self._masks[views], tuple(part[views] for part in self._targets)
 
 
 def _mirrored(images: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
