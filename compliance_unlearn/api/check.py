@@ -50,21 +50,32 @@ class Outputs:
 
 
 class CheckContext(Protocol):
-    """The measured worlds, computed once and shared by all checks.
+    """The measured worlds, computed once and shared by all checks."""
 
-    Attributes:
-        counts: measured records in each set (see `cu_audit.records.SETS`); absent sets are not listed.
-        totals: records that each set has; more than were measured where a large set was sampled.
-        original: exported folder of the original model.
-        candidate: exported folder of the candidate.
-        encoder_tensors: names of the tensors that the strategy was allowed to change.
-    """
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Measured records in each set (see `cu_audit.records.SETS`); absent sets are not listed."""
+        ...
 
-    counts: Mapping[str, int]
-    totals: Mapping[str, int]
-    original: Path
-    candidate: Path
-    encoder_tensors: frozenset[str]
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """Records that each set has: more than were measured where a large set was sampled."""
+        ...
+
+    @property
+    def original(self) -> Path:
+        """Exported folder of the original model."""
+        ...
+
+    @property
+    def candidate(self) -> Path:
+        """Exported folder of the candidate."""
+        ...
+
+    @property
+    def encoder_tensors(self) -> frozenset[str]:
+        """Names of the tensors that the strategy was allowed to change."""
+        ...
 
     def outputs(self, world: World, set_name: str) -> Outputs:
         """Outputs of ``world`` on a set, under one fixed mask an image; ``forget-all`` is allowed too."""
