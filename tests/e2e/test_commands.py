@@ -65,7 +65,7 @@ def test_doctor_finds_changed_evidence(finished: Office) -> None:
     report.write_bytes(report.read_bytes() + b" ")
     done = finished.cu("doctor", "policies")
     assert done.code == 4
-    assert "PROBLEM  evidence" in done.out
+    assert "PROBLEM  evidence" in done.err
 
 
 def test_report_lists_the_runs_and_copies_the_page(finished: Office) -> None:

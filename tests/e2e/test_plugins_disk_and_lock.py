@@ -25,7 +25,7 @@ def broken_plugin(tmp_path: Path) -> dict[str, str]:
     (folder / "cu_sick.py").write_text("import a_module_that_nobody_has\n", encoding="utf-8")
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: cu-sick\nVersion: 1.0\n", encoding="utf-8")
     (information / "entry_points.txt").write_text("[compliance_unlearn]\nsick = cu_sick\n", encoding="utf-8")
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 def test_a_plugin_that_is_named_and_cannot_be_imported_is_refused(
