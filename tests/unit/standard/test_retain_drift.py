@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -115,9 +116,28 @@ def test_the_lower_bound_of_the_worst_subject_is_corrected_for_the_choice() -> N
     assert wrong <= 10
 
 
-def test_a_subject_with_one_picture_who_lost_keeps_the_check_from_passing() -> None:
+@dataclass(frozen=True)
+class OnePicture(Planted):
+    """Subject 11 has one retained picture, all others have seven."""
+
+    def outputs(self, world: World, set_name: str) -> Outputs:
+        found = super().outputs(world, set_name)
+        kept = found.subjects != 11
+        kept[found.subjects.tolist().index(11) if 11 in found.subjects else 0] = True
+        return Outputs(found.truth[kept], found.images[kept], found.generated[kept], found.subjects[kept])
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0.0, Verdict.PASSED), (4.0, Verdict.INCONCLUSIVE)])
+def test_a_subject_with_one_picture_who_lost_keeps_the_check_from_passing(lost: float, verdict: Verdict) -> None:
+    worst = of_set(measured(OnePicture(retain=worse_by(lost, subjects=(11,)))), WORST_SUBJECT)
+    assert worst.verdict is verdict
+    assert worst.not_tested == "Subjects with one picture, for whom no bound exists: 1."
+
+
+def test_subjects_with_one_picture_each_allow_no_verdict() -> None:
     world = Planted(trained=1, held_out=0, retain=worse_by(4.0, subjects=(11,)))
-    assert of_set(measured(world), WORST_SUBJECT).verdict is not Verdict.PASSED
+    worst = of_set(measured(world), WORST_SUBJECT)
+    assert (worst.verdict, worst.interval) == (Verdict.INCONCLUSIVE, None)
 
 
 def test_a_subject_whose_figure_is_not_a_number_is_the_worst() -> None:
