@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Finished:
     before: Office
     office: Office
     done: Done
+    seconds: float
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +80,9 @@ def not_compliant(template: Office, tmp_path_factory: pytest.TempPathFactory) ->
 def _finish(template: Office, folder: Path, policy: str) -> Finished:
     office = template.copy(folder / "office")
     office.write_policy(policy)
-    return Finished(template, office, office.apply("--json"))
+    started = time.monotonic()
+    done = office.apply("--json")
+    return Finished(template, office, done, time.monotonic() - started)
 
 
 @pytest.fixture

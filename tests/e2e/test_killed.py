@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,6 @@ from tests.e2e.conftest import Finished
 from tests.e2e.office import Office
 
 SEED = 20261102
-
-
-@pytest.fixture(scope="session")
-def duration(template: Office, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Seconds of an undisturbed run on this machine, now."""
-    office = template.copy(tmp_path_factory.mktemp("undisturbed") / "office")
-    started = time.monotonic()
-    assert office.apply().code == 0
-    return time.monotonic() - started
 
 
 def kill_after(office: Office, seconds: float) -> bool:
@@ -67,30 +57,28 @@ def unfinished(office: Office) -> list[Path]:
 
 
 @pytest.mark.parametrize("share", [0.45, 0.65, 0.85])
-def test_a_killed_run_goes_on_to_the_same_bits(
-    office: Office, compliant: Finished, duration: float, share: float
-) -> None:
-    kill_after(office, share * duration)
+def test_a_killed_run_goes_on_to_the_same_bits(office: Office, compliant: Finished, share: float) -> None:
+    kill_after(office, share * compliant.seconds)
     assert holds_the_old_model_or_the_new_one(office, compliant)
     assert goes_on_to_the_same_end(office, compliant)
 
 
 @pytest.mark.slow
-def test_twenty_random_moments(template: Office, compliant: Finished, duration: float, tmp_path: Path) -> None:
+def test_twenty_random_moments(template: Office, compliant: Finished, tmp_path: Path) -> None:
     moments = random.Random(SEED)
     killed = 0
     for number in range(20):
         office = template.copy(tmp_path / f"office-{number}")
-        killed += kill_after(office, moments.uniform(0.0, duration))
+        killed += kill_after(office, moments.uniform(0.0, compliant.seconds))
         assert holds_the_old_model_or_the_new_one(office, compliant)
         assert goes_on_to_the_same_end(office, compliant)
     assert killed >= 15
 
 
 @pytest.mark.slow
-def test_killed_again_and_again(office: Office, compliant: Finished, duration: float) -> None:
+def test_killed_again_and_again(office: Office, compliant: Finished) -> None:
     """The same run, killed at ten growing moments before it may end."""
-    moments = sorted(random.Random(SEED).uniform(0.3 * duration, duration) for _ in range(10))
+    moments = sorted(random.Random(SEED).uniform(0.3 * compliant.seconds, compliant.seconds) for _ in range(10))
     for moment in moments:
         kill_after(office, moment)
         assert holds_the_old_model_or_the_new_one(office, compliant)
@@ -98,13 +86,11 @@ def test_killed_again_and_again(office: Office, compliant: Finished, duration: f
 
 
 @pytest.mark.slow
-def test_killed_while_the_tracker_makes_its_database(
-    template: Office, compliant: Finished, duration: float, tmp_path: Path
-) -> None:
+def test_killed_while_the_tracker_makes_its_database(template: Office, compliant: Finished, tmp_path: Path) -> None:
     moments = random.Random(SEED)
     for number in range(5):
         office = template.copy(tmp_path / f"office-{number}")
         (office.root / "mlflow.db").unlink()
-        kill_after(office, moments.uniform(0.85 * duration, duration + 5.0))
+        kill_after(office, moments.uniform(0.85 * compliant.seconds, compliant.seconds + 5.0))
         assert holds_the_old_model_or_the_new_one(office, compliant)
         assert goes_on_to_the_same_end(office, compliant)
