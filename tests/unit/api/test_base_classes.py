@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from compliance_unlearn.api import (
     DataSource,
     Degraded,
     EvidenceSink,
+    ImageShape,
     Inpaint,
     LossTerms,
     Measurement,
@@ -43,22 +45,43 @@ from compliance_unlearn.engine.worlds import MeasuredWorlds
 
 CPU = torch.device("cpu")
 SECRET = "s17"
+T = TypeVar("T")
 
 
 class Wrong(EchoAdapter):
     """An adapter whose answers and failures a test chooses."""
 
     answer: Callable[[], Any] | None = None
+    answers_in: str = ""
     fails_in: str = ""
+    described: Mapping[str, Any] = MappingProxyType({})
 
-    def _maybe(self, method: str, right: Any) -> Any:
+    def _maybe(self, method: str, right: Callable[[], Any]) -> Any:
         if self.fails_in == method:
             raise KeyError(SECRET)
-        return self.answer() if self.answer is not None and not self.fails_in else right
+        return self.answer() if self.answer is not None and not self.fails_in else right()
+
+    @property
+    def image_shape(self) -> ImageShape:
+        return self._described("image_shape", super().image_shape)
+
+    @property
+    def statistics(self) -> PixelStatistics:
+        return self._described("statistics", super().statistics)
+
+    @property
+    def cell(self) -> int:
+        return self._described("cell", 1)
+
+    def _described(self, name: str, right: T) -> T:
+        if self.fails_in == name:
+            raise KeyError(SECRET)
+        return self.described.get(name, right)
 
     def _load(self, weights: Path) -> None:
-        self._maybe("load", None)
-        super()._load(weights)
+        self._maybe("load", lambda: None)
+        if not self.fails_in:
+            super()._load(weights)
 
     def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         if self.fails_in == "degrade":
@@ -66,29 +89,37 @@ class Wrong(EchoAdapter):
         return super()._degrade(images, hidden)
 
     def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
-        return self._maybe("encode", None) or super()._encode(inputs)
+        features: tuple[torch.Tensor, ...] = self._maybe("encode", lambda: EchoAdapter._encode(self, inputs))
+        return features
+
+    def _decode(self, features: tuple[torch.Tensor, ...], inputs: Any) -> torch.Tensor:
+        images: torch.Tensor = self._maybe("decode", lambda: EchoAdapter._decode(self, features, inputs))
+        return images
 
     def _reconstruct(self, inputs: Any) -> torch.Tensor:
-        made: torch.Tensor = self._maybe("reconstruct", super()._reconstruct(inputs))
+        made: torch.Tensor = self._maybe("reconstruct", lambda: EchoAdapter._reconstruct(self, inputs))
         return made
 
     def _encoder_tensors(self) -> frozenset[str]:
-        names: frozenset[str] = self._maybe("encoder_parameters", super()._encoder_tensors())
+        names: frozenset[str] = self._maybe("encoder_parameters", lambda: EchoAdapter._encoder_tensors(self))
         return names
 
     def _training_loss(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        loss: torch.Tensor | None = self._maybe("training_loss", None)
-        return super()._training_loss(images, hidden) if loss is None else loss
+        loss: torch.Tensor = self._maybe("training_loss", lambda: EchoAdapter._training_loss(self, images, hidden))
+        return loss
 
     def _export(self, folder: Path) -> None:
-        self._maybe("export", None)
+        self._maybe("export", lambda: None)
         super()._export(folder)
 
 
 @pytest.fixture
 def adapter() -> Wrong:
-    made = Wrong(EchoAdapterParams(size=8, width=3), RandomMask(ratio=0.5))
-    return made.create(PixelStatistics((0.5,), (0.25,)), torch.Generator().manual_seed(0), CPU)
+    return created(Wrong(EchoAdapterParams(size=8, width=3), RandomMask(ratio=0.5)))
+
+
+def created(adapter: Wrong) -> Wrong:
+    return adapter.create(PixelStatistics((0.5,), (0.25,)), torch.Generator().manual_seed(0), CPU)
 
 
 def degraded(adapter: Wrong, count: int = 4) -> Degraded:
@@ -99,6 +130,7 @@ ACTIONS: dict[str, Callable[[Wrong, Path], object]] = {
     "load": lambda adapter, folder: adapter.load(folder, CPU),
     "degrade": lambda adapter, folder: degraded(adapter),
     "encode": lambda adapter, folder: adapter.encode(degraded(adapter)),
+    "decode": lambda adapter, folder: adapter.decode(degraded(adapter), adapter.encode(degraded(adapter))),
     "reconstruct": lambda adapter, folder: adapter.reconstruct(degraded(adapter)),
     "encoder_parameters": lambda adapter, folder: adapter.encoder_parameters(),
     "training_loss": lambda adapter, folder: adapter.training_loss(torch.rand(4, 1, 8, 8), torch.Generator()),
@@ -113,6 +145,38 @@ def test_an_adapters_bug_becomes_a_model_error_that_quotes_nothing(adapter: Wron
         ACTIONS[action](adapter, tmp_path)
     assert SECRET not in str(caught.value)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("action", ["load", "create"])
+@pytest.mark.parametrize("name", ["image_shape", "statistics", "cell"])
+def test_a_description_that_fails_does_so_while_the_model_is_loaded(
+    adapter: Wrong, action: str, name: str, tmp_path: Path
+) -> None:
+    adapter.fails_in = name
+    with pytest.raises(ModelError, match=f"Wrong.{action} raised KeyError"):
+        adapter.load(tmp_path, CPU) if action == "load" else created(adapter)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"image_shape": ImageShape(1, 8, 0)},
+        {"image_shape": ImageShape(1, 8, 8.0)},  # type: ignore[arg-type]  # on purpose
+        {"image_shape": ImageShape(3, 8, 8)},
+        {"statistics": PixelStatistics((0.5,), ())},
+        {"cell": 0},
+    ],
+)
+def test_a_description_that_cannot_be_right_is_refused(adapter: Wrong, described: Mapping[str, Any]) -> None:
+    adapter.described = described
+    with pytest.raises(PluginError, match=r"Wrong: (image_shape and cell|statistics) must"):
+        created(adapter)
+
+
+def test_a_description_of_another_type_is_refused(adapter: Wrong) -> None:
+    adapter.described = {"image_shape": (1, 8, 8)}
+    with pytest.raises(ModelError, match=r"Wrong.create raised AttributeError"):
+        created(adapter)
 
 
 def test_a_declared_error_comes_through_as_it_is(tmp_path: Path) -> None:
@@ -147,28 +211,71 @@ def test_a_mask_that_is_not_boolean_is_refused(adapter: Wrong) -> None:
     ids=["too few", "second depth", "bare tensor", "list", "text"],
 )
 def test_features_of_another_kind_are_refused(adapter: Wrong, answer: Any) -> None:
-    adapter.answer = lambda: answer
+    adapter.answers_in, adapter.answer = "encode", lambda: answer
     with pytest.raises((PluginError, ModelError)):
         adapter.encode(degraded(adapter))
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 8, 9), (3, 1, 8, 8), (4, 3, 8, 8), (8, 8)])
 def test_reconstructions_of_another_shape_are_refused(adapter: Wrong, shape: tuple[int, ...]) -> None:
-    adapter.answer = lambda: torch.rand(shape)
+    adapter.answers_in, adapter.answer = "reconstruct", lambda: torch.rand(shape)
     with pytest.raises(PluginError, match="another size"):
         adapter.reconstruct(degraded(adapter))
 
 
 def test_reconstructions_are_clipped_and_say_which_pixels_were_generated(adapter: Wrong) -> None:
     given = degraded(adapter)
-    adapter.answer = lambda: torch.linspace(-1, 2, 4 * 64).view(4, 1, 8, 8)
+    adapter.answers_in, adapter.answer = "reconstruct", lambda: torch.linspace(-1, 2, 4 * 64).view(4, 1, 8, 8)
     made = adapter.reconstruct(given)
     assert (made.images.min().item(), made.images.max().item()) == (0.0, 1.0)
     assert torch.equal(made.generated, given.hidden)
 
 
+def test_a_model_may_generate_more_than_what_was_hidden(adapter: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wrong, "_generated", lambda self, hidden: torch.ones_like(hidden))
+    assert adapter.reconstruct(degraded(adapter)).generated.all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda hidden: ~hidden, lambda hidden: hidden[:1], lambda hidden: hidden.float(), lambda hidden: "all"],
+    ids=["less", "another shape", "no booleans", "text"],
+)
+def test_generated_pixels_are_a_mask_that_holds_the_hidden_ones(
+    adapter: Wrong, change: Callable[[torch.Tensor], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Wrong, "_generated", lambda self, hidden: change(hidden))
+    with pytest.raises(PluginError, match="_generated must return a mask"):
+        adapter.reconstruct(degraded(adapter))
+
+
+def test_decode_gives_raw_images_with_gradients_to_the_features(adapter: Wrong) -> None:
+    given = degraded(adapter)
+    features = tuple(10 * part.detach() for part in adapter.encode(given))
+    features[0].requires_grad_()
+    images = adapter.decode(given, features)
+    assert images.min() < 0
+    images.sum().backward()  # type: ignore[no-untyped-call]  # torch's
+    assert features[0].grad is not None
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 8, 9), (3, 1, 8, 8), (8, 8)])
+def test_decoded_images_of_another_shape_are_refused(adapter: Wrong, shape: tuple[int, ...]) -> None:
+    given = degraded(adapter)
+    features = adapter.encode(given)
+    adapter.answer = lambda: torch.rand(shape)
+    with pytest.raises(PluginError, match="decode returned images of another size"):
+        adapter.decode(given, features)
+
+
+@pytest.mark.parametrize("features", [(), (torch.rand(3, 3, 8, 8),), torch.rand(4, 3, 8, 8), None])
+def test_features_that_encode_would_not_give_are_not_decoded(adapter: Wrong, features: Any) -> None:
+    with pytest.raises(PluginError, match="decode takes what encode gives"):
+        adapter.decode(degraded(adapter), features)
+
+
 def test_a_training_loss_is_a_scalar(adapter: Wrong) -> None:
-    adapter.answer = lambda: torch.rand(4)
+    adapter.answers_in, adapter.answer = "training_loss", lambda: torch.rand(4)
     with pytest.raises(PluginError, match="scalar"):
         adapter.training_loss(torch.rand(4, 1, 8, 8), torch.Generator())
 
@@ -181,7 +288,7 @@ def test_encoder_parameters_are_the_modules_own_by_name(adapter: Wrong) -> None:
 
 @pytest.mark.parametrize("name", ["encoder.wait", "size"], ids=["absent", "buffer"])
 def test_encoder_names_that_are_no_parameters_are_refused(adapter: Wrong, name: str) -> None:
-    adapter.answer = lambda: frozenset({"encoder.weight", name})
+    adapter.answers_in, adapter.answer = "encoder_parameters", lambda: frozenset({"encoder.weight", name})
     with pytest.raises(PluginError, match="not parameters"):
         adapter.encoder_parameters()
 
@@ -275,6 +382,38 @@ def test_an_objective_returns_loss_terms(answer: Any) -> None:
     strategy.answer = answer
     with pytest.raises(PluginError, match="LossTerms"):
         strategy.objective(NOTHING, NOTHING, None)
+
+
+def test_a_strategy_trains_the_encoder_unless_it_says_otherwise(adapter: Wrong) -> None:
+    class Everything(BrokenStrategy):
+        def _trainable(self, adapter: ModelAdapter) -> dict[str, torch.nn.Parameter]:
+            return dict(adapter.module.named_parameters())
+
+    assert BrokenStrategy().trainable(adapter) == adapter.encoder_parameters()
+    assert Everything().trainable(adapter) == dict(adapter.module.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda adapter: {},
+        lambda adapter: {"encoder.weight": torch.nn.Parameter(torch.zeros(2))},
+        lambda adapter: {"another.name": adapter.module.encoder.weight},
+        lambda adapter: {"size": adapter.module.get_buffer("size")},
+        lambda adapter: list(adapter.module.parameters()),
+        lambda adapter: {}[SECRET],
+    ],
+    ids=["nothing", "not the model's", "another name", "a buffer", "a list", "an exception"],
+)
+def test_what_a_strategy_trains_are_parameters_of_the_model(adapter: Wrong, answer: Callable[[Wrong], Any]) -> None:
+    class Confused(BrokenStrategy):
+        def _trainable(self, adapter: ModelAdapter) -> Any:
+            assert isinstance(adapter, Wrong)
+            return answer(adapter)
+
+    with pytest.raises(PluginError, match=r"Confused\.trainable") as caught:
+        Confused().trainable(adapter)
+    assert SECRET not in str(caught.value)
 
 
 def test_a_check_returns_a_measurement(tmp_path: Path) -> None:

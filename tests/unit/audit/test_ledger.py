@@ -123,7 +123,7 @@ def test_evidence_that_is_not_what_was_recorded_is_refused(filled: Ledger, tmp_p
         filled.bundle(filled.entries[1])
     (folder / MANIFEST).unlink()
     seal(folder)
-    with pytest.raises(WorkspaceError, match="not the bundle that the ledger recorded"):
+    with pytest.raises(WorkspaceError, match=r"evidence is damaged: .*run-1"):
         filled.bundle(filled.entries[1])
 
 
@@ -133,12 +133,9 @@ def test_evidence_that_is_not_what_was_recorded_is_refused(filled: Ledger, tmp_p
         (1, "one", True),
         (1, "two", True),
         (1, "three", True),
-        (1, "original", False),
         (1, "retrained from elsewhere", False),
         (3, "three", True),
-        (3, "one", False),
         (4, "three", True),
-        (4, "two", False),
         (0, "original", True),
         (2, "one", True),
         (2, "original", False),
@@ -157,7 +154,7 @@ def test_a_circle_of_versions_ends(tmp_path: Path) -> None:
     assert not ledger.in_force(Bundle(tmp_path / "there").result, {MODEL: weights("c")})
     elsewhere = Bundle(tmp_path / "there").result.models[0].model_copy(update={"candidate": weights("d")})
     earlier = Bundle(tmp_path / "there").result.model_copy(update={"models": (elsewhere,)})
-    assert not ledger.in_force(earlier, {MODEL: weights("a")})
+    assert not ledger.in_force(earlier, {MODEL: weights("b")})
 
 
 def test_entries_of_a_request_are_found(filled: Ledger) -> None:
