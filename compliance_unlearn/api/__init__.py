@@ -16,6 +16,7 @@ from compliance_unlearn.api.data import (
     Scalar,
     Selector,
     columns_of,
+    texts_of,
 )
 from compliance_unlearn.api.errors import (
     ComplianceError,
@@ -109,4 +110,5 @@ __all__ = [
     "columns_of",
     "hidden_pixels",
     "hookimpl",
+    "texts_of",
 ]

@@ -129,6 +129,16 @@ def columns_of(selector: Selector) -> frozenset[str]:
     return frozenset().union(*(columns_of(part) for part in parts))
 
 
+def texts_of(selector: Selector) -> frozenset[str]:
+    """All texts that the selector compares with: they may name a subject."""
+    if isinstance(selector, Compare):
+        return frozenset(value for value in selector.values if isinstance(value, str))
+    if isinstance(selector, Ids):
+        return selector.ids
+    parts = (selector.part,) if isinstance(selector, Not) else selector.parts
+    return frozenset().union(*(texts_of(part) for part in parts))
+
+
 @dataclass(frozen=True)
 class Pin:
     """The exact state of a data set: full git revision, and the digest of its folder (DVC's ``<md5>.dir``)."""

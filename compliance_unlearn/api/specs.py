@@ -48,10 +48,17 @@ class StrategySpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec(Spec):
-    """A test; factory ``(params) -> Check``. A mandatory one runs in every request, named by the policy or not."""
+    """A test; factory ``(params) -> Check``.
+
+    Attributes:
+        mandatory: runs in every request, named by the policy or not.
+        tests_forgetting: has a result that decides whether the selected records were forgotten. A policy must name at
+            least one such check: nothing is compliant because everything else is as it was.
+    """
 
     kind: ClassVar[str] = "check"
     mandatory: bool = False
+    tests_forgetting: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,10 @@ def as_data(applied: Applied) -> dict[str, Any]:
         "sentence": result.sentence,
         "bundle": str(applied.bundle.folder),
         "ledger_entry": applied.entry.model_dump(mode="json"),
-        "tracker": {"run_id": receipts[0].run_id if receipts else None, "published": applied.unpublished is None},
+        "tracker": {
+            "run_id": receipts[0].run_id if receipts else None,
+            "published": bool(receipts) and applied.unpublished is None,
+        },
         "lineage": result.lineage.model_dump(mode="json"),
         "models": [_model(model) for model in result.models],
     }
@@ -117,6 +120,9 @@ def _print(applied: Applied) -> None:
                 _number(check.threshold),
             )
         console.print(checks)
+        for check in model.checks:
+            if check.gates and check.verdict.value != "passed":
+                console.print(f"{check.name} on {check.set}: {check.verdict.value}: {check.reason}", highlight=False)
         metrics = Table("figure on set", "before", "after", title=f"{model.name}: before and after")
         for name, sets in model.metrics.items():
             for set_name, figures in sets.items():

@@ -1,38 +1,45 @@
-"""Where a run took place, in so far as it can change the figures. No host, user or path."""
+"""Where a run took place and which code took part, in so far as it can change the figures. No host, user or path."""
 
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 
 import torch
-from cu_audit.records import Environment
+from cu_audit.records import Environment, PluginProvenance
 
-from compliance_unlearn.registry import Registry
+from compliance_unlearn.registry import Registry, code_sha256
 
-PACKAGES = (
-    "compliance-unlearn",
-    "compliance-unlearn-audit",
-    "numpy",
-    "pillow",
-    "safetensors",
-    "scipy",
-    "torch",
-    "torchmetrics",
-    "transformers",
-)
+CORE = {"compliance-unlearn": "compliance_unlearn", "compliance-unlearn-audit": "cu_audit"}
 
 
 def environment(registry: Registry) -> Environment:
-    """Describe this machine and the code that took part."""
+    """Describe this machine, the core, every plugin that is loaded, and what they depend on directly."""
+    plugins = [plugin.provenance for plugin in registry.plugins if plugin.error is None]
+    core = [
+        PluginProvenance(plugin="core", distribution=name, version=version(name), sha256=code_sha256(module))
+        for name, module in CORE.items()
+    ]
+    distributions = {item.distribution for item in (*core, *plugins)}
+    names = distributions.union(*(_dependencies(name) for name in distributions))
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         processor=str(torch.cpu.get_capabilities().get("cpu_name", "unknown")),
         threads=torch.get_num_threads(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
-        plugins=tuple(plugin.provenance for plugin in registry.plugins if plugin.error is None),
+        packages={name: found for name in sorted(names) if (found := _version(name))},
+        plugins=(*core, *plugins),
     )
+
+
+def _dependencies(distribution: str) -> set[str]:
+    """Names of what a distribution needs, extras left out."""
+    try:
+        lines = [line for line in requires(distribution) or [] if "extra ==" not in line]
+    except PackageNotFoundError:
+        return set()
+    return {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower() for line in lines}
 
 
 def _version(name: str) -> str | None:

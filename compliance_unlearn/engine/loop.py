@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from compliance_unlearn.api import LoopSettings, LossTerms, ModelError
+from compliance_unlearn.engine.reporting import Advance
 
 Objective = Callable[[torch.Generator], LossTerms]
 """One step's loss; draws all its randomness from the generator."""
@@ -164,6 +165,18 @@ class Loop:
         return LoopState(**content["state"])
 
 
+def shown_by(advance: Advance) -> Callable[[LoopState, Mapping[str, float]], None]:
+    """A loop's ``progress`` that advances a bar; after a resume the first call skips what was done before."""
+    reached = 0
+
+    def progress(state: LoopState, terms: Mapping[str, float]) -> None:
+        nonlocal reached
+        advance(state.step - reached, ", ".join(f"{name} {value:.4f}" for name, value in terms.items()))
+        reached = state.step
+
+    return progress
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint so that a reader finds the old one or the new one, whenever the process dies."""
     import io
@@ -178,9 +191,15 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def precision(settings: LoopSettings, device: torch.device) -> Iterator[None]:
     """Autocast for student and teacher alike, so that both see the same numbers."""
-    half = settings.precision == "bf16" or (settings.precision == "auto" and native_bf16(device))
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=resolved_precision(settings, device) == "bf16"):
         yield
+
+
+def resolved_precision(settings: LoopSettings, device: torch.device) -> str:
+    """What ``auto`` means on this device: ``fp32`` or ``bf16``."""
+    if settings.precision == "auto":
+        return "bf16" if native_bf16(device) else "fp32"
+    return settings.precision
 
 
 def native_bf16(device: torch.device) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cu_audit.canonical import canonical, files_sha256, folder_files, keyed
-from cu_audit.records import FORGET, FORGET_HELD_OUT, Candidate, LedgerEntry
+from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, RETAIN_HELD_OUT, Candidate, LedgerEntry
 from pydantic import BaseModel
 
 from compliance_unlearn.api import (
@@ -21,10 +21,14 @@ from compliance_unlearn.api import (
     LineageStore,
     LineageStoreSpec,
     Plan,
+    PolicyError,
+    RecordSet,
     StrategySpec,
+    texts_of,
 )
 from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
-from compliance_unlearn.engine.sets import ModelSets, OpenDataset, keyed_digests, split_sets
+from compliance_unlearn.engine.sets import ModelSets, OpenDataset, keyed_digests, split_sets, without_copies
+from compliance_unlearn.engine.standing import StandingObligations
 from compliance_unlearn.evidence.ledger import Ledger
 from compliance_unlearn.policy import LoadedPolicy, Policy, canonical_policy
 from compliance_unlearn.registry import Registry, check_names, loop_settings, strategy_params
@@ -42,6 +46,7 @@ class ResolvedPlan:
         sets: records of each model.
         findings: what reviewers had to say.
         finished: the ledger entry of an earlier run of this very plan that is still in force, if there is one.
+        superseded: the entry of an earlier run of the same request whose candidates this run would replace.
     """
 
     plan: Plan
@@ -54,6 +59,7 @@ class ResolvedPlan:
     sets: Mapping[str, ModelSets]
     findings: tuple[Finding, ...]
     finished: LedgerEntry | None
+    superseded: LedgerEntry | None
 
     @property
     def short_digest(self) -> str:
@@ -70,6 +76,8 @@ class Planner:
         self._registry = registry
         self._key = workspace.request_key(policy.policy.request.id)
         self._lineage_store = open_lineage_store(workspace, registry)
+        self._ledger = Ledger(workspace.evidence)
+        self._standing = StandingObligations(workspace)
         self._opened: dict[tuple[str, str], OpenDataset] = {}
 
     def resolve(self) -> ResolvedPlan:
@@ -80,19 +88,22 @@ class Planner:
             DataError: nothing is selected, everything is, or the data cannot be pinned.
             ModelError: weights are missing.
         """
-        sets = self._affected()
-        findings = tuple(self._own_findings(sets))
+        self._refuse_revealing_names()
+        sets = self._affected(self._ledger.entries)
         current = {name: self._source(name) for name in sets}
-        plan, finished = self._plan(sets, current), None
-        ledger = Ledger(self._workspace.evidence)
-        for entry in ledger.of_request(self._policy.policy.request.id):
-            earlier = ledger.result(entry)
+        plan, finished, superseded = self._plan(sets, current), None, None
+        for entry in reversed(self._ledger.of_request(self._policy.policy.request.id)):
+            earlier = self._ledger.result(entry)
             if {model.name for model in earlier.models} != set(sets):
                 continue
-            candidate = self._plan(sets, {model.name: model.source for model in earlier.models})
-            if self._digest(candidate) == entry.plan_digest and ledger.in_force(earlier, current):
-                plan, finished = candidate, entry
-        findings += self._registry.review(plan)
+            sets_then = self._affected(self._ledger.entries[: entry.index])
+            plan_then = self._plan(sets_then, {model.name: model.source for model in earlier.models})
+            if self._digest(plan_then) == entry.plan_digest and self._ledger.in_force(earlier, current):
+                sets, plan, finished, superseded = sets_then, plan_then, entry, None
+                break
+            replaceable = all(model.promoted and current[model.name] == model.candidate for model in earlier.models)
+            if superseded is None and replaceable:
+                sets, plan, superseded = sets_then, plan_then, entry
         return ResolvedPlan(
             plan=plan,
             digest=self._digest(plan),
@@ -102,20 +113,29 @@ class Planner:
             registry=self._registry,
             lineage_store=self._lineage_store,
             sets=sets,
-            findings=findings,
+            findings=(*self._own_findings(sets), *self._registry.review(plan)),
             finished=finished,
+            superseded=superseded,
         )
 
     def _digest(self, plan: Plan) -> str:
         return keyed(self._key, canonical(plan))
 
-    def _affected(self) -> dict[str, ModelSets]:
-        policy, file = self._policy.policy, self._workspace.file
-        if policy.models == "affected":
-            named = [name for name, entry in file.models.items() if entry.training.dataset == policy.forget.dataset]
-        else:
-            named = list(policy.models)
-        sets = {name: self._model_sets(name) for name in named}
+    def _refuse_revealing_names(self) -> None:
+        """The id and the ground of a request go into evidence, so what selects the subject must not stand there."""
+        request = self._policy.policy.request
+        for text in texts_of(self._policy.forget_selector):
+            if len(text) > 2 and text.lower() in f"{request.id} {request.ground}".lower():
+                raise PolicyError(
+                    "request.id or request.ground holds a value of forget.where; both are written into evidence, "
+                    "so choose words that do not name the subject"
+                )
+
+    def _affected(self, entries: Sequence[LedgerEntry]) -> dict[str, ModelSets]:
+        """Sets of each model that the request touches, as they are after the runs of ``entries``."""
+        policy = self._policy.policy
+        named = self._trained_there() if policy.models == "affected" else list(policy.models)
+        sets = {name: self._model_sets(name, entries) for name in named}
         affected = {name: model for name, model in sets.items() if model.sets[FORGET]}
         if policy.models != "affected" and len(affected) < len(named):
             untouched = ", ".join(name for name in named if name not in affected)
@@ -129,30 +149,42 @@ class Planner:
             )
         return affected
 
-    def _model_sets(self, name: str) -> ModelSets:
+    def _trained_there(self) -> list[str]:
+        """Models that were trained on the folder that the policy forgets from, whatever name it goes by."""
+        file = self._workspace.file
+        folder = file.datasets[self._policy.policy.forget.dataset].path
+        return [name for name, entry in file.models.items() if file.datasets[entry.training.dataset].path == folder]
+
+    def _model_sets(self, name: str, entries: Sequence[LedgerEntry]) -> ModelSets:
         policy, entry = self._policy.policy, self._workspace.file.models[name]
-        if entry.training.dataset != policy.forget.dataset:
+        if name not in self._trained_there():
             raise DataError(
                 f"model {name} was trained on data set {entry.training.dataset}, "
                 f"the policy forgets from {policy.forget.dataset}"
             )
         dataset = self._open(entry.training.dataset, self._workspace.training_revision(name))
         sets = split_sets(dataset, self._policy.forget_selector, self._workspace.training_selector(name))
+        kept = RecordSet([*sets[RETAIN], *sets[RETAIN_HELD_OUT]])
+        forgotten = self._standing.select(name, kept, entries, policy.request.id)
+        sets |= {part: sets[part] - forgotten for part in (RETAIN, RETAIN_HELD_OUT)}
         retain_dataset, retain = self._retain(dataset, sets)
-        return ModelSets(dataset, sets, retain_dataset, retain)
+        return ModelSets(dataset, sets, retain_dataset, retain, forgotten)
 
-    def _retain(self, dataset: OpenDataset, sets: Mapping[str, Any]) -> tuple[OpenDataset | None, Any]:
+    def _retain(self, dataset: OpenDataset, sets: Mapping[str, RecordSet]) -> tuple[OpenDataset | None, RecordSet]:
         """What the optimiser may use as retain data; what is measured stays the model's own data set."""
-        policy = self._policy.policy
-        if policy.retain.use == "none":
-            return None, sets[FORGET] - sets[FORGET]
-        if policy.retain.use == "proxy":
-            assert policy.retain.dataset is not None
-            proxy = policy.retain.dataset
-            dataset = self._open(proxy, self._workspace.file.datasets[proxy].revision)
-            records = dataset.source.resolve(self._policy.retain_selector)
+        retain, datasets = self._policy.policy.retain, self._workspace.file.datasets
+        if retain.use == "none":
+            return None, RecordSet([])
+        if retain.use == "proxy":
+            assert retain.dataset is not None
+            if datasets[retain.dataset].path == datasets[dataset.tree.pin.dataset].path:
+                raise PolicyError("retain: the proxy is the model's own data set; say `retain: {use: dataset}`")
+            proxy = self._open(retain.dataset, datasets[retain.dataset].revision)
+            forget = RecordSet([*sets[FORGET], *sets[FORGET_HELD_OUT]])
+            records = without_copies(proxy, proxy.source.resolve(self._policy.retain_selector), dataset, forget)
+            dataset = proxy
         else:
-            records = sets["retain"]
+            records = sets[RETAIN]
             if self._policy.retain_selector is not None:
                 records = records & dataset.source.resolve(self._policy.retain_selector)
         if not records:
@@ -183,8 +215,26 @@ class Planner:
             retain=policy.retain.use,
             models=tuple(self._planned_model(name, sets[name], sources[name]) for name in sorted(sets)),
             checks=self._checks(),
-            not_reached=tuple(self._workspace.file.copies_not_reached),
+            not_reached=(*self._workspace.file.copies_not_reached, *self._always_left(sets)),
         )
+
+    def _always_left(self, sets: Mapping[str, ModelSets]) -> list[str]:
+        """Copies that no run reaches, whatever the workspace says."""
+        file = self._workspace.file
+        folders = sorted({file.datasets[file.models[name].training.dataset].path for name in sets})
+        return [
+            *(f"The data themselves in {folder}, and what version control keeps of them." for folder in folders),
+            *(f"Versions of {name} other than the unlearned one, which stay on disk." for name in sorted(sets)),
+            *(
+                f"{name}, which was trained on selected records and is not part of this request."
+                for name in self._left_out(sets)
+            ),
+        ]
+
+    def _left_out(self, sets: Mapping[str, ModelSets]) -> list[str]:
+        """Models that were trained on selected records and that the policy does not name."""
+        others = [name for name in self._trained_there() if name not in sets]
+        return [name for name in others if self._model_sets(name, self._ledger.entries).sets[FORGET]]
 
     def _planned_model(self, name: str, sets: ModelSets, source: Candidate) -> PlannedModel:
         entry = self._workspace.file.models[name]
@@ -203,7 +253,11 @@ class Planner:
             loop=loop_settings(use, entry, strategy.spec),
             lineage=sets.dataset.lineage,
             retain=sets.retain_dataset.lineage if sets.retain_dataset else None,
-            counts={key: len(records) for key, records in sets.sets.items()} | {"retain-used": len(sets.retain)},
+            counts={key: len(records) for key, records in sets.sets.items()}
+            | {
+                "retain-used": len(sets.retain),
+                "forgotten-earlier": len(sets.forgotten_earlier),
+            },
             records=keyed_digests(sets.dataset, sets.sets, self._key),
         )
 
@@ -229,6 +283,12 @@ class Planner:
                         f"{name}: no never-seen record is selected, so forgetting beyond the records is not tested"
                     )
                 )
+            if model.forgotten_earlier:
+                count = len(model.forgotten_earlier)
+                findings.append(_warning(f"{name}: {count} records that earlier requests forgot are left out"))
+        findings += [
+            _warning(f"{name} was trained on selected records and is not named") for name in self._left_out(sets)
+        ]
         return findings
 
 

@@ -27,25 +27,34 @@ class OpenDataset:
 
 @dataclass(frozen=True)
 class ModelSets:
-    """The four disjoint sets of one model, and the records that the optimiser may use as retain data."""
+    """The four disjoint sets of one model, and the records that the optimiser may use as retain data.
+
+    Attributes:
+        dataset: what the model was trained on.
+        sets: records of each set.
+        retain_dataset: where retain data for the optimiser come from, None without retain data.
+        retain: those records.
+        forgotten_earlier: records that earlier requests made the model forget; they are in no set.
+    """
 
     dataset: OpenDataset
     sets: Mapping[str, RecordSet]
     retain_dataset: OpenDataset | None
     retain: RecordSet
+    forgotten_earlier: RecordSet
 
-    def verify_files(self, progress: object = None) -> None:
+    def verify_files(self) -> None:
         """Hash every file that will be used and compare with the pin, before anything is changed.
 
         Raises:
             DataError: some are missing or changed.
         """
-        del progress
         own = {record.path for records in self.sets.values() for record in records}
+        retain = {record.path for record in self.retain}
         if self.retain_dataset is self.dataset:
-            own |= {record.path for record in self.retain}
+            own |= retain
         elif self.retain_dataset is not None:
-            self.retain_dataset.tree.verify(sorted(record.path for record in self.retain))
+            self.retain_dataset.tree.verify(sorted(retain))
         self.dataset.tree.verify(sorted(own))
 
 
@@ -71,6 +80,13 @@ def split_sets(dataset: OpenDataset, forget: Selector, trained_on: Selector) -> 
             "Withdraw the model instead, or narrow forget.where"
         )
     return sets
+
+
+def without_copies(proxy: OpenDataset, records: RecordSet, dataset: OpenDataset, forget: RecordSet) -> RecordSet:
+    """Records of a proxy data set without those whose file is, byte for byte, one that must be forgotten."""
+    forgotten = {dataset.tree.files().get(record.path) for record in forget}
+    files = proxy.tree.files()
+    return RecordSet([record for record in records if files.get(record.path) not in forgotten])
 
 
 def keyed_digests(dataset: OpenDataset, sets: Mapping[str, RecordSet], key: bytes) -> dict[str, str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from compliance_unlearn.api import AdapterSpec, LoopSettings, LossTerms, ModelAdapter
 from compliance_unlearn.engine.images import RecordImages, pixel_statistics
-from compliance_unlearn.engine.loop import Loop, LoopState
+from compliance_unlearn.engine.loop import Loop, LoopState, shown_by
 from compliance_unlearn.engine.planning import open_dataset, open_lineage_store
 from compliance_unlearn.engine.randomness import generator_for
 from compliance_unlearn.engine.reporting import Reporter
@@ -42,9 +41,10 @@ def train_base_model(
     state = None
     if not folder.exists():
         adapter = _new_adapter(workspace, registry, name)
-        images = _training_images(workspace, registry, name, adapter, reporter)
+        images, digest = _training_images(workspace, registry, name, adapter, reporter)
         adapter.create(pixel_statistics(images.all()), generator_for(settings.seed, "initialisation"), device)
-        state = _optimise(adapter, images, settings, workspace, name, reporter)
+        identity = f"{entry.model_dump_json()} {digest}"
+        state = _optimise(adapter, images, settings, workspace.state / "training" / name, identity, reporter)
         temporary = folder.with_name(f".{FIRST_VERSION}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -65,7 +65,8 @@ def _new_adapter(workspace: Workspace, registry: Registry, name: str) -> ModelAd
 
 def _training_images(
     workspace: Workspace, registry: Registry, name: str, adapter: ModelAdapter, reporter: Reporter
-) -> RecordImages:
+) -> tuple[RecordImages, str]:
+    """The images, and the digest of the data set that they come from."""
     training = workspace.file.models[name].training
     store = open_lineage_store(workspace, registry)
     dataset = open_dataset(workspace, registry, store, training.dataset, workspace.training_revision(name))
@@ -73,15 +74,15 @@ def _training_images(
     dataset.tree.verify(sorted(record.path for record in records))
     images = RecordImages(dataset.source, records, adapter.image_shape)
     with reporter.phase(f"Reading the images of {name}", len(images)) as advance:
-        return images.decode_all(advance)
+        return images.decode_all(advance), dataset.tree.pin.digest
 
 
 def _optimise(
     adapter: ModelAdapter,
     images: RecordImages,
     settings: LoopSettings,
-    workspace: Workspace,
-    name: str,
+    state_folder: Path,
+    identity: str,
     reporter: Reporter,
 ) -> LoopState:
     def objective(generator: torch.Generator) -> LossTerms:
@@ -90,26 +91,18 @@ def _optimise(
         batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
         return LossTerms({"training": adapter.training_loss(batch, generator)})
 
-    state_folder = workspace.state / "training" / name
     state_folder.mkdir(parents=True, exist_ok=True)
     adapter.module.train()
     parameters = {key: value for key, value in adapter.module.named_parameters() if value.requires_grad}
-    with reporter.phase(f"Training {name}", settings.steps) as advance:
-        reached = 0
-
-        def progress(state: LoopState, terms: Mapping[str, float]) -> None:
-            nonlocal reached
-            advance(state.step - reached, ", ".join(f"{key} {value:.4f}" for key, value in terms.items()))
-            reached = state.step
-
+    with reporter.phase(f"Training {state_folder.name}", settings.steps) as advance:
         state = Loop(
             objective=objective,
             parameters=parameters,
             settings=settings,
             generator=generator_for(settings.seed, "training"),
             checkpoint=state_folder / "checkpoint.pt",
-            identity=name,
-            progress=progress,
+            identity=identity,
+            progress=shown_by(advance),
         ).run()
     adapter.module.eval()
     return state

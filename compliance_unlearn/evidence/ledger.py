@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from cu_audit.bundle import Bundle, BundleError
@@ -15,6 +16,18 @@ from compliance_unlearn.api import WorkspaceError
 from compliance_unlearn.workspace.files import write_atomic
 
 LEDGER = "ledger.jsonl"
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle of the workspace.
+
+    Raises:
+        WorkspaceError: it is missing, incomplete, or was changed after it was sealed.
+    """
+    try:
+        return Bundle(folder)
+    except BundleError as error:
+        raise WorkspaceError(f"evidence is damaged: {error}; restore it from a backup") from error
 
 
 class Ledger:
@@ -43,37 +56,32 @@ class Ledger:
         Raises:
             WorkspaceError: it is missing, or is not the one that was recorded.
         """
-        try:
-            bundle = Bundle(self._evidence / entry.bundle)
-        except BundleError as error:
-            raise WorkspaceError(f"evidence is damaged: {error}") from error
-        if bundle.sha256 != entry.bundle_sha256:
-            raise WorkspaceError(f"evidence is damaged: {entry.bundle} is not the bundle that the ledger recorded")
+        bundle = open_bundle(self._evidence / entry.bundle)
+        if entry != _entry(bundle, entry.index, entry.previous, entry.recorded):
+            raise WorkspaceError(f"evidence is damaged: the ledger's line for {entry.bundle} does not fit that bundle")
         return bundle
 
     def result(self, entry: LedgerEntry) -> RunResult:
         """What the run of an entry found."""
-        return self.bundle(entry).result
+        return self._results[entry.bundle]
 
     def in_force(self, earlier: RunResult, current: Mapping[str, Candidate]) -> bool:
-        """Whether an earlier run still stands: each of its models is its candidate now, or one derived from that.
+        """Whether an earlier run still stands, or only waits for its candidates to be promoted.
 
-        A run that was not promoted stands while the model is the one that it started from.
+        That is so if each of its models is the one that it started from, its candidate, or one derived from that.
         """
         return all(
-            self._descends(
-                current[model.name].sha256,
-                model.candidate.sha256 if model.promoted else model.source.sha256,
-                model.name,
-            )
+            current[model.name].sha256 == model.source.sha256
+            or (model.promoted and self.descends(model.name, current[model.name].sha256, model.candidate.sha256))
             for model in earlier.models
         )
 
-    def _descends(self, current: str, ancestor: str, model_name: str) -> bool:
+    def descends(self, model_name: str, current: str, ancestor: str) -> bool:
+        """Whether weights are ``ancestor`` or were derived from it by promoted runs; both are SHA-256 of folders."""
         parents = {
             model.candidate.sha256: model.source.sha256
-            for entry in self.entries
-            for model in self.result(entry).models
+            for result in self._results.values()
+            for model in result.models
             if model.name == model_name and model.promoted
         }
         seen: set[str] = set()
@@ -87,17 +95,28 @@ class Ledger:
         for entry in self.entries:
             if entry.bundle_sha256 == bundle.sha256:
                 return entry
-        lines = self._path.read_bytes() if self._path.exists() else b""
-        entry = LedgerEntry(
-            index=len(self.entries),
-            previous=sha256(lines.splitlines()[-1]) if lines else None,
-            request=bundle.result.request.id,
-            plan_digest=bundle.result.plan_digest,
-            verdict=bundle.result.verdict,
-            bundle=bundle.folder.name,
-            bundle_sha256=bundle.sha256,
-            recorded=recorded,
-        )
-        write_atomic(self._path, lines + canonical(entry) + b"\n")
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        entry = _entry(bundle, len(self.entries), sha256(lines[-1]) if lines else None, recorded)
+        self._evidence.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._path, b"\n".join([*lines, canonical(entry), b""]))
         self.entries.append(entry)
+        self.__dict__.pop("_results", None)
         return entry
+
+    @cached_property
+    def _results(self) -> dict[str, RunResult]:
+        return {entry.bundle: self.bundle(entry).result for entry in self.entries}
+
+
+def _entry(bundle: Bundle, index: int, previous: str | None, recorded: datetime) -> LedgerEntry:
+    result = bundle.result
+    return LedgerEntry(
+        index=index,
+        previous=previous,
+        request=result.request.id,
+        plan_digest=result.plan_digest,
+        verdict=result.verdict,
+        bundle=bundle.folder.name,
+        bundle_sha256=bundle.sha256,
+        recorded=recorded,
+    )

@@ -2,6 +2,7 @@
 
 from compliance_unlearn.registry.loader import load_registry
 from compliance_unlearn.registry.names import check_names
+from compliance_unlearn.registry.provenance import code_sha256
 from compliance_unlearn.registry.registry import LoadedPlugin, Registered, Registry, UnknownName
 from compliance_unlearn.registry.settings import loop_settings, strategy_params, training_settings
 
@@ -11,6 +12,7 @@ __all__ = [
     "Registry",
     "UnknownName",
     "check_names",
+    "code_sha256",
     "load_registry",
     "loop_settings",
     "strategy_params",

@@ -115,6 +115,11 @@ class _Names:
         for name, params in self.policy.accept.items():
             check = self._find(self.located, ("accept", name), CheckSpec, name)
             self._params(self.located, ("accept", name), check, params)
+        known = [each.spec for each in self.registry.specs(CheckSpec)]
+        forgetting = sorted(spec.name for spec in known if spec.tests_forgetting)
+        if not set(forgetting) & set(self.policy.accept) and set(self.policy.accept) <= {spec.name for spec in known}:
+            needed = ", ".join(forgetting) or "none is installed"
+            self._add(self.located, ("accept",), f"names no check that tests forgetting; name one of: {needed}")
         for mandatory in self.registry.mandatory_checks():
             if mandatory.name not in self.policy.accept:
                 self._params(self.located, ("accept",), self.registry.find(CheckSpec, mandatory.name), {})

@@ -54,12 +54,14 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             summary="forget outputs look like what the original model makes of noise",
             params=f"{PARAMS}:NoiseEnvelopeParams",
             factory=f"{CHECKS}.noise_envelope:NoiseEnvelope",
+            tests_forgetting=True,
         ),
         CheckSpec(
             name="retrieval-leak",
             summary="the hidden part of forgotten pictures cannot be picked out with the model's output",
             params=f"{PARAMS}:RetrievalLeakParams",
             factory=f"{CHECKS}.retrieval_leak:RetrievalLeak",
+            tests_forgetting=True,
         ),
         CheckSpec(
             name="retain-drift",

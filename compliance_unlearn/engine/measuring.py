@@ -1,0 +1,271 @@
+"""One model of a run: load, measure, unlearn, measure again, check."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import torch
+from cu_audit.canonical import canonical, folder_files
+from cu_audit.records import FORGET, RETAIN, SETS, BeforeAfter, Candidate, CheckResult, ModelResult, Outcome
+
+from compliance_unlearn.api import (
+    AdapterSpec,
+    Check,
+    CheckSpec,
+    ModelAdapter,
+    Strategy,
+    StrategyContext,
+    StrategySpec,
+    WorkspaceError,
+    World,
+)
+from compliance_unlearn.api.plan import PlannedModel
+from compliance_unlearn.engine.environment import environment
+from compliance_unlearn.engine.images import RecordImages
+from compliance_unlearn.engine.loop import resolved_precision
+from compliance_unlearn.engine.noise import GaussianNoise, identity_noise, training_noise
+from compliance_unlearn.engine.planning import ResolvedPlan
+from compliance_unlearn.engine.randomness import generator_for
+from compliance_unlearn.engine.reporting import Reporter
+from compliance_unlearn.engine.sets import ModelSets
+from compliance_unlearn.engine.unlearning import Unlearned, Unlearning
+from compliance_unlearn.engine.worlds import MeasuredWorlds
+
+NOTES_AT_MOST = 5
+"""Different conversions of images that a result lists; more are counted."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model whose weights and images were read, before anything is changed."""
+
+    planned: PlannedModel
+    sets: ModelSets
+    original: ModelAdapter
+    images: dict[str, RecordImages]
+    retain: RecordImages | None
+    noise: GaussianNoise
+    worlds: MeasuredWorlds
+    seconds: float
+    notes: tuple[str, ...]
+
+
+@dataclass
+class Measured:
+    """A model that was unlearned and checked."""
+
+    prepared: Prepared
+    unlearned: Unlearned
+    checks: list[CheckResult] = field(default_factory=list)
+    metrics: dict[str, dict[str, BeforeAfter]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the duration of a phase."""
+        started = monotonic()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
+
+    def result(self, outcome: Outcome, device: torch.device) -> ModelResult:
+        """As evidence."""
+        planned, unlearned = self.prepared.planned, self.unlearned
+        loop = planned.loop.model_dump(mode="json")
+        loop["betas"] = " ".join(str(beta) for beta in planned.loop.betas)
+        loop["precision"] = resolved_precision(planned.loop, device)
+        notes = self.prepared.notes
+        if unlearned.stopped:
+            notes = (*notes, f"the loop ended after {unlearned.steps} steps: {unlearned.stopped}")
+        return ModelResult(
+            name=planned.name,
+            adapter=planned.adapter,
+            strategy=planned.strategy,
+            parameters={**planned.strategy_params, **loop, "noise": planned.noise, "task": planned.task.kind},
+            source=planned.source,
+            candidate=unlearned.candidate,
+            promoted=outcome is Outcome.COMPLIANT,
+            counts={name: planned.counts[name] for name in SETS},
+            seconds=self.seconds,
+            metrics=self.metrics,
+            checks=tuple(self.checks),
+            loss=unlearned.loss,
+            notes=notes,
+        )
+
+
+class ModelRun:
+    """Reads, unlearns and measures the models of one resolved plan, one at a time.
+
+    Attributes:
+        state: folder for checkpoints, one sub-folder a model.
+        name: of the version that each model gets.
+    """
+
+    def __init__(
+        self, resolved: ResolvedPlan, *, state: Path, name: str, reporter: Reporter, device: torch.device
+    ) -> None:
+        self._resolved = resolved
+        self._workspace = resolved.workspace
+        self._registry = resolved.registry
+        self._state = state
+        self._name = name
+        self._reporter = reporter
+        self._device = device
+
+    def prepare(self, planned: PlannedModel) -> Prepared:
+        """Verify the files, load the weights and decode the images; reads only.
+
+        Raises:
+            DataError: a file is missing, changed or not an image.
+            ModelError: the weights cannot be used.
+            WorkspaceError: the weights are not those that were planned with.
+        """
+        sets, source = self._resolved.sets[planned.name], self._workspace.root / planned.source.path
+        began = monotonic()
+        with self._reporter.phase(f"Checking the files of {planned.name}", 1) as advance:
+            sets.verify_files()
+            advance()
+        original = self._adapter(planned).load(source, self._device).replica()
+        require_unchanged(source, planned.source)
+        shape = original.image_shape
+        images = {
+            name: RecordImages(sets.dataset.source, records, shape) for name, records in sets.sets.items() if records
+        }
+        retain = self._retain_images(sets, images, original)
+        used = [*images.values(), *([retain] if retain is not None else [])]
+        with self._reporter.phase(f"Reading the images of {planned.name}", sum(len(part) for part in used)) as advance:
+            for part in used:
+                part.decode_all(advance)
+        noise = _noise(planned, original, images)
+        worlds = MeasuredWorlds(
+            sets=images,
+            subjects=_subject_numbers(sets, images),
+            original_model=original,
+            noise=noise,
+            original=source,
+            seed=planned.loop.seed,
+        )
+        notes = _notes(used)
+        return Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, notes)
+
+    def carry_out(self, prepared: Prepared) -> Measured:
+        """Measure before, unlearn, measure after, and run the checks."""
+        planned, worlds = prepared.planned, prepared.worlds
+        began = monotonic()
+        with self._reporter.phase(f"Measuring {planned.name} before", sum(worlds.counts.values())) as advance:
+            worlds.measure(World.ORIGINAL, advance)
+        before = monotonic() - began
+        measured = Measured(prepared, self._unlearn(prepared))
+        measured.seconds |= {
+            "read": prepared.seconds,
+            "measure before": before,
+            "unlearn": measured.unlearned.seconds,
+        }
+        self._measure_after(measured)
+        return measured
+
+    def _adapter(self, planned: PlannedModel) -> ModelAdapter:
+        registered = self._registry.find(AdapterSpec, planned.adapter)
+        params = self._registry.params(registered, planned.adapter_params)
+        adapter = self._registry.make(registered, params, planned.task)
+        assert isinstance(adapter, ModelAdapter)
+        return adapter
+
+    @staticmethod
+    def _retain_images(sets: ModelSets, images: dict[str, RecordImages], original: ModelAdapter) -> RecordImages | None:
+        if sets.retain_dataset is None:
+            return None
+        own = images.get(RETAIN)
+        if own is not None and sets.retain_dataset is sets.dataset and len(sets.retain) == len(own):
+            return own
+        return RecordImages(sets.retain_dataset.source, sets.retain, original.image_shape)
+
+    def _unlearn(self, prepared: Prepared) -> Unlearned:
+        planned = prepared.planned
+        registered = self._registry.find(StrategySpec, planned.strategy)
+        strategy = self._registry.make(registered, self._registry.params(registered, planned.strategy_params))
+        assert isinstance(strategy, Strategy)
+        seed = planned.loop.seed
+        context = StrategyContext(
+            student=prepared.original.replica(),
+            teacher=prepared.original,
+            forget=prepared.images[FORGET],
+            retain=prepared.retain,
+            noise=prepared.noise,
+            generator=generator_for(seed, "unlearning"),
+            seed=seed,
+        )
+        return Unlearning(
+            planned=planned,
+            workspace=self._workspace,
+            state=self._state / planned.name,
+            version=(self._workspace.root / planned.source.path).parent / self._name,
+            identity=self._identity(),
+            reporter=self._reporter,
+        ).run(strategy, context)
+
+    def _identity(self) -> str:
+        """The plan, the code, its dependencies, threads and device: all that decides the bits."""
+        surroundings = canonical(environment(self._registry)) + str(self._device).encode()
+        return f"{self._resolved.digest} {hashlib.sha256(surroundings).hexdigest()}"
+
+    def _measure_after(self, measured: Measured) -> None:
+        planned, worlds = measured.prepared.planned, measured.prepared.worlds
+        folder = self._workspace.root / measured.unlearned.candidate.path
+        with measured.timed("measure after"):
+            candidate = self._adapter(planned).load(folder, self._device).replica()
+            require_unchanged(folder, measured.unlearned.candidate)
+            worlds.add_candidate(candidate, folder)
+            with self._reporter.phase(f"Measuring {planned.name} after", sum(worlds.counts.values())) as advance:
+                worlds.measure(World.CANDIDATE, advance)
+        checks = self._resolved.plan.checks
+        with measured.timed("checks"), self._reporter.phase(f"Checking {planned.name}", len(checks)) as advance:
+            for check in checks:
+                registered = self._registry.find(CheckSpec, check.name)
+                instance = self._registry.make(registered, self._registry.params(registered, check.params))
+                assert isinstance(instance, Check)
+                measurement = instance.run(worlds)
+                measured.checks += measurement.results
+                measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
+                advance(1, check.name)
+
+
+def require_unchanged(folder: Path, stated: Candidate) -> None:
+    """Check that weights on disk are those of a record.
+
+    Raises:
+        WorkspaceError: a file is missing, added or changed.
+    """
+    if not folder.is_dir() or folder_files(folder) != stated.files:
+        raise WorkspaceError(
+            f"the weights in {stated.path} are not those that were recorded; restore them and run again"
+        )
+
+
+def _noise(planned: PlannedModel, original: ModelAdapter, images: dict[str, RecordImages]) -> GaussianNoise:
+    if planned.noise == "identity":
+        return identity_noise(original)
+    return training_noise(original, torch.cat([images[name].all() for name in (FORGET, RETAIN) if name in images]))
+
+
+def _notes(used: list[RecordImages]) -> tuple[str, ...]:
+    conversions = sorted(set().union(*(part.conversions for part in used)))
+    more = len(conversions) - NOTES_AT_MOST
+    return tuple(conversions[:NOTES_AT_MOST]) + ((f"and {more} other conversions of images",) if more > 0 else ())
+
+
+def _subject_numbers(sets: ModelSets, images: dict[str, RecordImages]) -> dict[str, torch.Tensor]:
+    """A number for each subject, the same in all sets; -1 where a record has none."""
+    names = sorted(
+        {record.subject for records in sets.sets.values() for record in records if record.subject is not None}
+    )
+    numbers = {name: index for index, name in enumerate(names)}
+    return {
+        name: torch.tensor([numbers.get(record.subject or "", -1) for record in part.records])
+        for name, part in images.items()
+    }
