@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,12 @@ EMAIL = "compliance-unlearn@localhost"
 _LOCKED = re.compile(r"Unable to create '(?P<file>.+\.lock)': File exists")
 _PATIENCE = 3.0
 _QUIET_GIT = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
+# A signature may ask for a passphrase that nobody types, and a hook may wait, refuse or change what is committed.
+_UNATTENDED = tuple(
+    part
+    for setting in ("commit.gpgsign=false", "tag.gpgsign=false", "commit.template=", f"core.hooksPath={os.devnull}")
+    for part in ("-c", setting)
+)
 
 
 class GitError(Exception):
@@ -61,13 +68,24 @@ class Git:
             return None
         return name.strip()
 
+    def changes(self, commit: str, path: str) -> list[str]:
+        """Full hashes of the commits up to ``commit`` that changed a file, newest first."""
+        return self._run("--literal-pathspecs", "rev-list", commit, "--", path).split()
+
+    def read(self, revision: str, path: str) -> str | None:
+        """A small text file as it is at a revision; None if it is not there."""
+        try:
+            return self._run("cat-file", "blob", f"{revision}:{path}")
+        except GitError:
+            return None
+
     def commit(self, paths: Sequence[str], message: str) -> None:
         """Commit the present state of ``paths`` and of nothing else; does nothing if it is committed."""
         present = [path for path in paths if (self.root / path).exists()]
-        if not present or not self._run("status", "--porcelain", "--", *present):
+        if not present or not self._run("status", "--porcelain", "--untracked-files=all", "--", *present):
             return
         self._change("add", "--", *present)
-        self._change("commit", "--quiet", "--message", message, "--only", "--", *present)
+        self._change("commit", "--no-verify", "--quiet", "--message", message, "--only", "--", *present)
 
     def tag(self, name: str, paths: Sequence[str]) -> None:
         """Name the present commit; a tag under which ``paths`` are the same stays where it is.
@@ -120,7 +138,8 @@ class Git:
         program = shutil.which("git")
         if program is None:
             raise WorkspaceError("git is not installed; install it, then try again")
-        done: subprocess.CompletedProcess[str] = run([program, *_QUIET_GIT, *arguments], self.root, self.lock)
+        command = [program, *_QUIET_GIT, *_UNATTENDED, *arguments]
+        done: subprocess.CompletedProcess[str] = run(command, self.root, self.lock)
         if done.returncode:
             raise GitError(" ".join(done.stderr.split()) or f"exit code {done.returncode}")
         return done.stdout

@@ -12,7 +12,8 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from compliance_unlearn.api import DataError, LineageStep, WorkspaceError
@@ -20,6 +21,8 @@ from cu_dvc.paths import write_atomically
 from cu_dvc.processes import run
 
 CONFIG = ".dvc/config"
+PIPELINE = "dvc.yaml"
+LOCK = "dvc.lock"
 SETTINGS = (CONFIG, ".dvc/.gitignore", ".dvcignore")
 
 _BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked")
@@ -130,6 +133,16 @@ class Snapshot:
         digest = (info.get("dvc_info") or {}).get("md5")
         return digest if isinstance(digest, str) and digest.endswith(".dir") else None
 
+    def tracker(self) -> tuple[str, str | None]:
+        """The file in git that holds the folder's digest, and the stage in it: a ``.dvc`` file has none."""
+        repo = self._files.repo
+        with _without_deprecations():
+            [out, *_] = repo.find_outs_by_path(repo.fs.join(repo.root_dir, self._path))
+        file = PurePosixPath(out.stage.path_in_repo)
+        if out.stage.is_data_source:
+            return file.as_posix(), None
+        return file.with_name(LOCK).as_posix(), str(out.stage.name)
+
     def listing(self) -> dict[str, str]:
         """Path relative to the folder -> MD5, of every file.
 
@@ -154,6 +167,43 @@ def dir_digest(files: Mapping[str, str]) -> str:
     """DVC's digest of a folder, recomputed from its items: MD5 over their JSON list sorted by path."""
     items = [{"md5": files[path], "relpath": path} for path in sorted(files)]
     return hashlib.md5(json.dumps(items, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def is_recorded(step: LineageStep, pipeline: str | None, lock: str | None) -> bool:
+    """Whether ``dvc.yaml`` and ``dvc.lock``, given as text, hold that very step with the digests of all its files."""
+    name = stage_name(step.name)
+    stage, locked = _stage(pipeline, name), _stage(lock, name)
+    try:
+        return (
+            stage["cmd"] == step.command
+            and sorted(stage["deps"]) == sorted(set(step.inputs))
+            and stage["outs"] == [step.output]
+            and {item["path"] for item in locked["deps"] if item["md5"]} == set(step.inputs)
+            and [item["path"] for item in locked["outs"] if item["md5"]] == [step.output]
+        )
+    except (KeyError, TypeError):
+        return False
+
+
+def _stage(text: str | None, name: str) -> Any:
+    """What ``dvc.yaml`` or ``dvc.lock`` says about a stage; nothing where it does not know it or is damaged."""
+    _prepare_import()
+    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
+
+    try:
+        return parse_yaml(text or "", "dvc.yaml")["stages"][name]
+    except (YAMLFileCorruptedError, KeyError, TypeError):
+        return {}
+
+
+def lock_entry(lock: str | None, stage: str) -> list[str] | None:
+    """The lines about a stage in ``dvc.lock``, whose layout is DVC's own; without a parser, since many are read."""
+    lines = (lock or "").splitlines()
+    try:
+        start = lines.index(f"  {stage}:") + 1
+    except ValueError:
+        return None
+    return list(takewhile(lambda line: line.startswith("   "), lines[start:]))
 
 
 def stage_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from compliance_unlearn.api import DataError, LineageStep, LineageStore, Pin, WorkspaceError
@@ -12,7 +13,7 @@ from cu_dvc.git import Git
 from cu_dvc.journal import Journal
 from cu_dvc.params import DvcParams
 from cu_dvc.paths import relative
-from cu_dvc.repo import SETTINGS, DvcRepository, Snapshot, dir_digest
+from cu_dvc.repo import LOCK, PIPELINE, SETTINGS, DvcRepository, Snapshot, dir_digest, is_recorded, lock_entry
 from cu_dvc.tree import DvcTree
 
 
@@ -38,13 +39,17 @@ class DvcLineageStore(LineageStore):
             self._git.commit(SETTINGS, "Keep data and models under version control")
 
     def open(self, dataset: str, path: str, revision: str) -> DvcTree:
-        """Pin a data set to the commit that ``revision`` names now."""
+        """Pin a data set to the last commit, up to the one that ``revision`` names now, that changed the data set.
+
+        The commit itself would not do: every run of ours makes a new one, and each would make a finished plan another.
+        """
         folder = relative(path, DataError)
         commit = self._commit_of(revision)
         with plugin_boundary("DvcLineageStore", "open", DataError):
             snapshot = Snapshot(self.root, folder, commit)
             digest = snapshot.digest()
             files = snapshot.listing() if digest else {}
+            pinned = self._last_change(commit, *snapshot.tracker()) if digest else commit
         if digest is None:
             raise DataError(
                 f"DVC does not track the folder '{folder}' at revision {commit[:7]}; "
@@ -55,7 +60,7 @@ class DvcLineageStore(LineageStore):
                 f"the list of files of data set {dataset} at revision {commit[:7]} is missing or damaged in DVC's "
                 "cache; run `dvc fetch --all-commits` in the workspace"
             )
-        return DvcTree(Pin(dataset, commit, digest), self.root.resolve() / folder, files, snapshot)
+        return DvcTree(Pin(dataset, pinned, digest), self.root.resolve() / folder, files, snapshot)
 
     def track(self, path: str, message: str, tag: str | None = None) -> None:
         """Put a folder under version control and commit that; what a recorded step made is under control already."""
@@ -73,18 +78,40 @@ class DvcLineageStore(LineageStore):
                 self._git.tag(tag, files[:1])
 
     def record(self, step: LineageStep) -> None:
-        """Record a derivation as a frozen DVC stage, with the digests of inputs and output, and commit it."""
+        """Record a derivation as a frozen DVC stage, with the digests of inputs and output, and commit it.
+
+        A step that is recorded stays as it is, also when its files have changed or are gone since: lineage is history.
+        """
         self._require_repository()
-        paths = [relative(path, WorkspaceError) for path in (*step.inputs, step.output)]
-        for path in paths:
+        *inputs, output = [relative(path, WorkspaceError) for path in (*step.inputs, step.output)]
+        clean = LineageStep(step.name, step.command, tuple(inputs), output)
+        files = (PIPELINE, LOCK, _ignore_file(output))
+        with self._locked():
+            if is_recorded(clean, self._git.read("HEAD", PIPELINE), self._git.read("HEAD", LOCK)):
+                return
+            if not is_recorded(clean, self._text(PIPELINE), self._text(LOCK)):
+                self._require_files(clean)
+                with self._journal().changing(files):
+                    self._dvc.add_stage(clean)
+            self._git.commit(files, f"Record {output}: {step.command}")
+
+    def _last_change(self, commit: str, file: str, stage: str | None) -> str:
+        """The last commit up to ``commit`` that changed ``file``, or in it the entry of one stage."""
+        changes = self._git.changes(commit, file)
+        present = None if stage is None else lock_entry(self._git.read(commit, file), stage)
+        if stage is None or present is None:
+            return changes[0] if changes else commit
+        same = takewhile(lambda change: lock_entry(self._git.read(change, file), stage) == present, changes)
+        return [commit, *same][-1]
+
+    def _require_files(self, step: LineageStep) -> None:
+        for path in (*step.inputs, step.output):
             if not (self.root / path).exists():
                 raise WorkspaceError(f"step '{step.name}' names '{path}', which does not exist in the workspace")
-        clean = LineageStep(step.name, step.command, tuple(paths[:-1]), paths[-1])
-        files = ("dvc.yaml", "dvc.lock", _ignore_file(clean.output))
-        with self._locked():
-            with self._journal().changing(files):
-                self._dvc.add_stage(clean)
-            self._git.commit(files, f"Record {clean.output}: {step.command}")
+
+    def _text(self, path: str) -> str | None:
+        file = self.root / path
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
     def _commit_of(self, revision: str) -> str:
         if not self._git.exists or not self._dvc.exists:

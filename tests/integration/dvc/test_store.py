@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cu_dvc.repo import DvcRepository
 from cu_dvc.store import DvcLineageStore
 from ruamel.yaml import YAML
 
@@ -132,6 +134,82 @@ def test_recording_twice_leaves_one_stage_and_one_commit(store: DvcLineageStore,
     store.record(STEP)
     assert commits(tool) == before
     assert len(tool("dvc", "stage", "list", "--name-only").split()) == 1
+
+
+def test_a_recorded_step_stays_as_it_was_when_its_files_change_or_go(
+    store: DvcLineageStore, root: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.record(STEP)
+    before = tool("git", "rev-parse", "HEAD"), (root / "dvc.yaml").read_bytes(), (root / "dvc.lock").read_bytes()
+    shutil.rmtree(root / "data" / "faces")
+    shutil.rmtree(root / STEP.output)
+    (root / "models" / "face-mae" / "original" / "model.safetensors").write_text("other weights")
+    monkeypatch.setattr(DvcRepository, "add_stage", None)  # nothing may ask DVC to hash anything again
+    store.record(STEP)
+    after = tool("git", "rev-parse", "HEAD"), (root / "dvc.yaml").read_bytes(), (root / "dvc.lock").read_bytes()
+    assert after == before
+
+
+def test_a_step_that_was_written_but_not_committed_is_committed_as_it_was_written(
+    store: DvcLineageStore, root: Path, tool: Tool
+) -> None:
+    store.record(STEP)
+    before, lock = commits(tool), (root / "dvc.lock").read_bytes()
+    tool("git", "reset", "-q", "--mixed", "HEAD~1")
+    (root / "models" / "face-mae" / "original" / "model.safetensors").write_text("other weights")
+    store.record(STEP)
+    assert commits(tool) == before
+    assert (root / "dvc.lock").read_bytes() == lock
+    assert tool("git", "status", "--porcelain", "--", "dvc.yaml", "dvc.lock", "models") == ""
+
+
+@pytest.mark.parametrize("damaged", [None, "stages: {", "stages: []", "schema: '2.0'"])
+def test_a_stage_without_digests_is_completed(
+    store: DvcLineageStore, root: Path, tool: Tool, damaged: str | None
+) -> None:
+    store.record(STEP)
+    lock = lock_of(root)
+    (root / "dvc.lock").unlink()
+    tool("git", "commit", "-qam", "Lose the digests")
+    if damaged is not None:
+        (root / "dvc.lock").write_text(damaged)
+    if damaged in (None, "schema: '2.0'"):
+        store.record(STEP)
+        assert lock_of(root) == lock
+    else:
+        with pytest.raises(WorkspaceError, match="`dvc status`"):
+            store.record(STEP)
+
+
+def test_another_step_under_the_same_name_is_recorded(store: DvcLineageStore, root: Path) -> None:
+    store.record(STEP)
+    store.record(LineageStep(STEP.name, "cu apply --again", STEP.inputs[:2], STEP.output))
+    assert set(lock_of(root)["deps"]) == set(STEP.inputs[:2])
+
+
+def test_signatures_hooks_and_templates_of_the_user_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for name in ("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "reference-transaction"):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    (tmp_path / "gitconfig").write_text(
+        "[user]\nname = Ada\nemail = ada@example.org\nsigningkey = ABC\n"
+        "[commit]\ngpgsign = true\ntemplate = /nowhere/template\n[tag]\ngpgsign = true\nforceSignAnnotated = true\n"
+        "[status]\nshowUntrackedFiles = no\n"
+        f"[gpg]\nprogram = /bin/false\n[core]\nhooksPath = {hooks}\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    root = tmp_path / "workspace"
+    make_files(root)
+    store = DvcLineageStore(root)
+    store.initialise()
+    store.track("data/faces", "Add the faces", tag="faces-v1")
+    store.record(STEP)
+    assert run_tool(root, "git", "log", "--format=%s").count("\n") == 3
+    assert store.open("faces", "data/faces", "faces-v1").files()
 
 
 def test_a_later_step_may_build_on_the_output_of_an_earlier_one(store: DvcLineageStore, root: Path, tool: Tool) -> None:

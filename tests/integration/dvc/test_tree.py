@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cu_dvc.store import DvcLineageStore
 
-from compliance_unlearn.api import DataError
-from tests.integration.dvc.conftest import FILES, SUBJECT, Tool
+from compliance_unlearn.api import DataError, LineageStep
+from tests.integration.dvc.conftest import FILES, STEP, SUBJECT, Tool
 
 
 def pictures(root: Path) -> list[Path]:
@@ -131,6 +131,39 @@ def test_a_forged_listing_in_the_cache_is_noticed_by_who_has_not_read_it_before(
     listing.write_text(json.dumps(items[1:]))
     with pytest.raises(DataError, match="missing or damaged"):
         store.open("faces", "data/faces", "faces-v1")
+
+
+def test_a_commit_that_leaves_the_data_set_alone_leaves_its_pin_alone(
+    store: DvcLineageStore, root: Path, tool: Tool
+) -> None:
+    pin = store.open("faces", "data/faces", "HEAD").pin
+    assert pin.revision == tool("git", "rev-parse", "faces-v1").strip()
+    (root / "notes.txt").write_text("unrelated")
+    tool("git", "add", "notes.txt")
+    tool("git", "commit", "-qm", "Unrelated")
+    tool("git", "tag", "later")
+    store.record(STEP)
+    for revision in ("HEAD", "main", "later", "faces-v1", pin.revision):
+        assert store.open("faces", "data/faces", revision).pin == pin
+
+
+def test_a_data_set_that_a_stage_made_is_pinned_to_the_commit_that_made_it(
+    store: DvcLineageStore, root: Path, tool: Tool
+) -> None:
+    command = "mkdir -p data/small && cp data/faces/subject-alice/000.png data/small"
+    tool("dvc", "stage", "add", "-q", "-n", "shrink", "-d", "data/faces", "-o", "data/small", command)
+    for message in ("First", "Second"):
+        tool("dvc", "repro", "-q", "shrink")
+        tool("git", "add", "-A")
+        tool("git", "commit", "-qm", message)
+        made = tool("git", "rev-parse", "HEAD").strip()
+        step = LineageStep(message, "cu apply", ("data/small",), f"models/face-mae/{message}")
+        shutil.copytree(root / STEP.output, root / step.output)
+        store.record(step)
+        assert tool("git", "rev-parse", "HEAD").strip() != made
+        assert store.open("small", "data/small", "HEAD").pin.revision == made
+        pictures(root)[0].write_bytes(b"a new picture")
+        store.track("data/faces", "Change the faces")
 
 
 @pytest.mark.parametrize("revision", ["no-such-tag", "0" * 40, "--all", ""])
