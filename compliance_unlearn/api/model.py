@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from compliance_unlearn.api.boundary import plugin_boundary
 from compliance_unlearn.api.errors import ModelError, PluginError
@@ -52,7 +52,7 @@ class Reconstruction:
 
     Attributes:
         images: ``[n, channels, height, width]``, in [0, 1].
-        generated: boolean ``[n, 1, height, width]``, True where the model made the pixel up.
+        generated: boolean ``[n, 1, height, width]``, True where the model made the pixel up; as many in each image.
     """
 
     images: torch.Tensor
@@ -66,7 +66,13 @@ class ModelAdapter(ABC):
     are final: they check shapes and turn what goes wrong inside into a `ModelError`. Write the methods with an
     underscore. Images are float tensors ``[n, channels, height, width]`` where black is 0 and white is 1; noise
     images may lie outside of [0, 1] and must not be clipped on the way in.
+
+    Attributes:
+        samples: whether a reconstruction takes more than one pass of encoder and decoder, as diffusion does, so that
+            it is not what `decode` makes of what `encode` gives. Such a family overrides `_reconstruct`.
     """
+
+    samples: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -103,13 +109,35 @@ class ModelAdapter(ABC):
         raise ModelError(f"{type(self).__name__} cannot train a model from the beginning")
 
     @abstractmethod
-    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Any: ...
+    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Any:
+        """T(x): whatever `_encode` and `_decode` need to know. Put no hidden pixel into it, and none of the weights."""
 
     @abstractmethod
-    def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]: ...
+    def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
+        """Features ``[n, ...]``, one tensor for each aligned depth; all that the decoder may know of the encoder."""
 
     @abstractmethod
-    def _reconstruct(self, inputs: Any) -> torch.Tensor: ...
+    def _decode(self, features: tuple[torch.Tensor, ...], inputs: Any) -> torch.Tensor:
+        """Whole images ``[n, channels, height, width]`` from features, not clipped, differentiable in every feature.
+
+        Pixels that the family does not generate stay as they came in. Read no tensor of the encoder's: neither its
+        weights, nor something that `_encode` left behind.
+        """
+
+    def _reconstruct(self, inputs: Any) -> torch.Tensor:
+        """What the model makes of T(x), not clipped; one pass unless a family `samples`."""
+        return self._decode(self._encode(inputs), inputs)
+
+    def _generated(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Which pixels of a reconstruction the model made up: the hidden ones, unless it makes the whole image anew.
+
+        Args:
+            hidden: boolean ``[n, 1, height, width]``.
+
+        Returns:
+            A mask of the same kind that holds all of ``hidden``, with as many True in each image.
+        """
+        return hidden
 
     @abstractmethod
     def _encoder_tensors(self) -> frozenset[str]:
@@ -134,6 +162,7 @@ class ModelAdapter(ABC):
         with self._boundary("load"):
             self._load(weights)
             self.module.to(device).eval()
+            self._require_description()
         return self
 
     @final
@@ -142,20 +171,23 @@ class ModelAdapter(ABC):
         with self._boundary("create"):
             self._create(statistics, generator)
             self.module.to(device)
+            self._require_description()
         return self
 
     @final
     def replica(self) -> Self:
         """A frozen copy in evaluation mode that shares nothing with this one: the teacher."""
-        twin = copy.deepcopy(self)
-        twin.module.requires_grad_(False).eval()
+        with self._boundary("replica"):
+            twin = copy.deepcopy(self)
+            twin.module.requires_grad_(False).eval()
         return twin
 
     @final
     def masks(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Masks of this model's task: boolean ``[count, 1, height, width]`` on the CPU, True where hidden."""
-        shape = self.image_shape
-        return hidden_pixels(self.task, count, shape.height, shape.width, self.cell, generator)
+        with self._boundary("masks"):
+            shape, cell = self.image_shape, self.cell
+        return hidden_pixels(self.task, count, shape.height, shape.width, cell, generator)
 
     @final
     def degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Degraded:
@@ -185,27 +217,45 @@ class ModelAdapter(ABC):
         """E(T(x)): a tensor ``[n, ...]`` for each aligned depth; gradients flow if they are enabled."""
         with self._boundary("encode"):
             features = self._encode(degraded.inputs)
-        fits = isinstance(features, tuple) and features and all(_batched(part, degraded) for part in features)
-        if not fits:
+        if not _features(features, degraded):
             raise PluginError(f"{type(self).__name__}.encode must return one tensor [n, ...] for each depth")
         return features
 
     @final
+    def decode(self, degraded: Degraded, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """D(features): what the decoder makes of features that `encode` gave, of this T(x) or of another.
+
+        Returns:
+            Whole images ``[n, channels, height, width]``, not clipped; gradients flow to the features.
+        """
+        if not _features(features, degraded):
+            raise PluginError(f"{type(self).__name__}.decode takes what encode gives: a tensor [n, ...] for each depth")
+        with self._boundary("decode"):
+            images = self._decode(features, degraded.inputs)
+            fits = _shape_of(images) == (len(degraded.hidden), *self._size())
+        if not fits:
+            raise PluginError(f"{type(self).__name__}.decode returned images of another size")
+        return images
+
+    @final
     def reconstruct(self, degraded: Degraded) -> Reconstruction:
-        """D(E(T(x))), clipped to [0, 1], with the hidden pixels as those that were generated."""
+        """D(E(T(x))), clipped to [0, 1], and which of its pixels were generated."""
         with self._boundary("reconstruct"):
             images = self._reconstruct(degraded.inputs).float().clamp(0.0, 1.0)
-            shape = self.image_shape
-        if tuple(images.shape) != (len(degraded.hidden), shape.channels, shape.height, shape.width):
+            generated = self._generated(degraded.hidden)
+            fits = _shape_of(images) == (len(degraded.hidden), *self._size())
+        if not fits:
             raise PluginError(f"{type(self).__name__}.reconstruct returned images of another size")
-        return Reconstruction(images, degraded.hidden)
+        if not _mask_around(generated, degraded.hidden):
+            raise PluginError(f"{type(self).__name__}._generated must return a mask like the one given, and no smaller")
+        return Reconstruction(images, generated)
 
     @final
     def training_loss(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The model's own pre-training loss on a batch, a scalar; masks are drawn from ``generator``."""
         hidden = self.masks(len(images), generator)
-        device = next(self.module.parameters()).device
         with self._boundary("training_loss"):
+            device = next(self.module.parameters()).device
             loss = self._training_loss(images.to(device), hidden.to(device))
             scalar = loss.numel() == 1 and not loss.dim()
         if not scalar:
@@ -231,9 +281,36 @@ class ModelAdapter(ABC):
     def _boundary(self, action: str) -> Any:
         return plugin_boundary(type(self).__name__, action, ModelError)
 
+    def _size(self) -> tuple[int, int, int]:
+        shape = self.image_shape
+        return shape.channels, shape.height, shape.width
 
-def _batched(features: Any, degraded: Degraded) -> bool:
-    """Whether features of one depth are a tensor ``[n, ...]``."""
+    def _require_description(self) -> None:
+        """Read what the core reads later outside of any boundary, so that a property that fails does it here."""
+        shape, statistics, cell = self.image_shape, self.statistics, self.cell
+        sizes = (shape.channels, shape.height, shape.width, cell)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise PluginError(f"{type(self).__name__}: image_shape and cell must be positive whole numbers")
+        if not len(statistics.mean) == len(statistics.std) == shape.channels:
+            raise PluginError(f"{type(self).__name__}: statistics must hold a mean and a deviation for each channel")
+
+
+def _features(features: Any, degraded: Degraded) -> bool:
+    """Whether these are features: a non-empty tuple of tensors ``[n, ...]``."""
+    if not isinstance(features, tuple) or not features:
+        return False
+    return all(_shape_of(part)[:1] == (len(degraded.hidden),) for part in features)
+
+
+def _mask_around(generated: Any, hidden: torch.Tensor) -> bool:
+    """Whether ``generated`` is a mask of the same kind as ``hidden`` that holds all of it."""
+    if _shape_of(generated) != tuple(hidden.shape) or generated.dtype != hidden.dtype:
+        return False
+    return generated.device == hidden.device and bool((generated | ~hidden).all())
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of a tensor; of anything else that of a scalar, which no caller accepts."""
     import torch
 
-    return isinstance(features, torch.Tensor) and features.dim() > 0 and len(features) == len(degraded.hidden)
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()

@@ -102,12 +102,23 @@ class Strategy(ABC):
             raise PluginError(f"{type(self).__name__}.objective must return LossTerms with at least one term")
         return terms
 
+    @final
     def trainable(self, adapter: ModelAdapter) -> dict[str, torch.nn.Parameter]:
-        """Parameters that the loop may change, by name; the encoder's unless a strategy says otherwise."""
-        return adapter.encoder_parameters()
+        """Parameters that the loop may change, by their name in the state dict; all others stay as they are."""
+        with plugin_boundary(type(self).__name__, "trainable"):
+            parameters = self._trainable(adapter)
+            own = dict(adapter.module.named_parameters())
+            fits = bool(parameters) and all(own.get(name) is parameter for name, parameter in parameters.items())
+        if not fits:
+            raise PluginError(f"{type(self).__name__}.trainable must return parameters of the model, by name")
+        return parameters
 
     def _prepare(self, context: StrategyContext) -> None:  # noqa: B027 - caching is optional
         """Override to cache; nothing by default."""
+
+    def _trainable(self, adapter: ModelAdapter) -> dict[str, torch.nn.Parameter]:
+        """Override to let the loop change something else than the encoder."""
+        return adapter.encoder_parameters()
 
     @abstractmethod
     def _objective(self, context: StrategyContext, forget: Batch, retain: Batch | None) -> LossTerms: ...

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT
 
-from compliance_unlearn.api import ModelAdapter, NoiseSource, Outputs, Record, World
+from compliance_unlearn.api import ModelAdapter, NoiseSource, Outputs, Reconstruction, Record, World
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.randomness import generator_for
 
@@ -92,9 +92,8 @@ class MeasuredWorlds:
             generator = self.generator(f"noise part {part}")
             model = self._models[World.ORIGINAL]
             noise = self._noise.sample(count, generator)
-            masks = model.masks(count, generator)
-            images = reconstruct(model, noise, masks)
-            self._noise_outputs[key] = Outputs(noise, images, masks, torch.full((count,), -1))
+            made = reconstruct(model, noise, model.masks(count, generator))
+            self._noise_outputs[key] = Outputs(noise, made.images, made.generated, torch.full((count,), -1))
         return self._noise_outputs[key]
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -108,12 +107,11 @@ class MeasuredWorlds:
         return order[:MEASURED_AT_MOST].sort().values
 
     def _compute(self, world: World, name: str) -> Outputs:
-        truth, masks = self._truth[name], self._masks[name]
-        fed = truth
+        fed = truth = self._truth[name]
         if world is World.NOISE:
             fed = self._noise.sample(len(truth), self.generator(f"noise in place of {name}"))
-        images = reconstruct(self._models[world], fed, masks)
-        return Outputs(truth, images, masks, self._subjects[name])
+        made = reconstruct(self._models[world], fed, self._masks[name])
+        return Outputs(truth, made.images, made.generated, self._subjects[name])
 
     def _union(self, world: World) -> Outputs:
         parts = [self.outputs(world, name) for name in (FORGET, FORGET_HELD_OUT) if name in self.counts]
@@ -130,10 +128,13 @@ class MeasuredWorlds:
 
 
 @torch.no_grad()
-def reconstruct(model: ModelAdapter, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Reconstructions ``[n, channels, height, width]`` on the CPU, in chunks."""
+def reconstruct(model: ModelAdapter, images: torch.Tensor, masks: torch.Tensor) -> Reconstruction:
+    """Reconstructions of ``[n, channels, height, width]`` on the CPU, in chunks."""
     parts = [
-        model.reconstruct(model.degrade(images[start : start + CHUNK], masks[start : start + CHUNK])).images.cpu()
+        model.reconstruct(model.degrade(images[start : start + CHUNK], masks[start : start + CHUNK]))
         for start in range(0, len(images), CHUNK)
     ]
-    return torch.cat(parts)
+    return Reconstruction(
+        images=torch.cat([part.images.cpu() for part in parts]),
+        generated=torch.cat([part.generated.cpu() for part in parts]),
+    )

@@ -116,17 +116,17 @@ class MaeAdapter(ModelAdapter):
     def _encode(self, inputs: VisiblePatches) -> tuple[torch.Tensor, ...]:
         return (encode(self.module.network, self._normalise(inputs.pixels), inputs.visible),)
 
-    def _reconstruct(self, inputs: VisiblePatches) -> torch.Tensor:
-        """Composite: visible pixels as they came in, hidden ones as the model fills them in.
+    def _decode(self, features: tuple[torch.Tensor, ...], inputs: VisiblePatches) -> torch.Tensor:
+        """Composite: visible pixels as they came in, hidden ones as the decoder fills them in.
 
         A model trained with ``norm_pix_loss`` predicts each patch in units of its own mean and deviation, which are
         hidden. The averages over the visible patches of the same image stand in, never the truth.
         """
-        pixels = self._normalise(inputs.pixels)
-        tokens = encode(self.module.network, pixels, inputs.visible)
+        (tokens,) = features
         filled = decode(self.module.network, tokens, inputs.visible, inputs.hidden).float()
         if self._config["norm_pix_loss"]:
-            mean, variance = (moment.mean(dim=1, keepdim=True) for moment in patch_moments(pixels))
+            moments = patch_moments(self._normalise(inputs.pixels))
+            mean, variance = (moment.mean(dim=1, keepdim=True) for moment in moments)
             filled = filled * (variance + 1e-6) ** 0.5 + mean
         filled = filled.reshape(*filled.shape[:2], -1, self._shape.channels)
         mean, std = self._moments(filled)

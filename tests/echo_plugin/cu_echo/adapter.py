@@ -21,8 +21,9 @@ class EchoNetwork(nn.Module):
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.encoder = nn.Conv2d(1, width, 3, padding=1)
-        self.decoder = nn.Conv2d(width, 1, 3, padding=1)
+        with torch.random.fork_rng(devices=[]):  # what torch draws here is replaced at once
+            self.encoder = nn.Conv2d(1, width, 3, padding=1)
+            self.decoder = nn.Conv2d(width, 1, 3, padding=1)
         self.register_buffer("size", torch.tensor(size))
 
 
@@ -43,7 +44,7 @@ class EchoAdapter(ModelAdapter):
     @property
     def image_shape(self) -> ImageShape:
         """One channel, square."""
-        size = int(self.module.get_buffer("size"))
+        size = self.params.size if self.network is None else int(self.network.get_buffer("size"))
         return ImageShape(1, size, size)
 
     @property
@@ -70,8 +71,9 @@ class EchoAdapter(ModelAdapter):
     def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
         return (self.module.encoder(inputs),)
 
-    def _reconstruct(self, inputs: Any) -> torch.Tensor:
-        images: torch.Tensor = self.module.decoder(torch.relu(self.module.encoder(inputs)))
+    def _decode(self, features: tuple[torch.Tensor, ...], inputs: Any) -> torch.Tensor:
+        (feature,) = features
+        images: torch.Tensor = self.module.decoder(torch.relu(feature))
         return images
 
     def _encoder_tensors(self) -> frozenset[str]:

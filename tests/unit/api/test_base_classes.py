@@ -76,7 +76,8 @@ class Wrong(EchoAdapter):
     def _described(self, name: str, right: T) -> T:
         if self.fails_in == name:
             raise KeyError(SECRET)
-        return self.described.get(name, right)
+        described: T = self.described.get(name, right)
+        return described
 
     def _load(self, weights: Path) -> None:
         self._maybe("load", lambda: None)
@@ -401,7 +402,7 @@ def test_a_strategy_trains_the_encoder_unless_it_says_otherwise(adapter: Wrong) 
         lambda adapter: {"another.name": adapter.module.encoder.weight},
         lambda adapter: {"size": adapter.module.get_buffer("size")},
         lambda adapter: list(adapter.module.parameters()),
-        lambda adapter: {}[SECRET],
+        lambda adapter: vars(adapter)[SECRET],
     ],
     ids=["nothing", "not the model's", "another name", "a buffer", "a list", "an exception"],
 )

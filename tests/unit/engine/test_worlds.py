@@ -30,10 +30,21 @@ class CountingAdapter(EchoAdapter):
         return super()._reconstruct(inputs)
 
 
-def measured(folder: Path, seed: int = 0, sets: tuple[str, ...] = tuple(PREFIXES)) -> MeasuredWorlds:
-    """Worlds over 5 + 2 + 9 pictures, with the same model as candidate."""
+class WholeImageAdapter(EchoAdapter):
+    """Makes all of the image anew, as a VQ-GAN does."""
+
+    def _generated(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(hidden)
+
+
+def measured(
+    folder: Path, seed: int = 0, sets: tuple[str, ...] = tuple(PREFIXES), model: type[EchoAdapter] = EchoAdapter
+) -> MeasuredWorlds:
+    """Worlds over 5 + 2 + 9 pictures."""
     source = folder_of_pictures(folder, {"train/s1": 5, "test/s1": 2, "train/s2": 9})
-    original = small_model(RandomMask(ratio=0.5))
+    frozen = small_model(RandomMask(ratio=0.5))
+    original = model(frozen.params, frozen.task)
+    original.network = frozen.network
     images = {name: RecordImages(source, records_of(source, PREFIXES[name]), original.image_shape) for name in sets}
     return MeasuredWorlds(
         sets=images,
@@ -95,8 +106,21 @@ def test_chunks_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> No
     masks = model.masks(10, torch.Generator())
     whole = reconstruct(model, images, masks)
     monkeypatch.setattr(worlds_module, "CHUNK", 3)
-    assert torch.allclose(reconstruct(model, images, masks), whole, atol=1e-6)
-    assert not reconstruct(model, images, masks).requires_grad
+    chunked = reconstruct(model, images, masks)
+    assert torch.allclose(chunked.images, whole.images, atol=1e-6)
+    assert torch.equal(chunked.generated, masks)
+    assert not chunked.images.requires_grad
+
+
+def test_pixels_that_count_as_generated_are_those_that_the_model_names(tmp_path: Path) -> None:
+    worlds = measured(tmp_path, model=WholeImageAdapter)
+    for made in (
+        worlds.outputs(World.ORIGINAL, FORGET),
+        worlds.outputs(World.NOISE, RETAIN),
+        worlds.noise_outputs("one", 3),
+    ):
+        assert made.generated.shape == (len(made), 1, 8, 8)
+        assert made.generated.all()
 
 
 def test_forget_all_is_the_union_of_both_forget_sets(worlds: MeasuredWorlds) -> None:
@@ -117,7 +141,7 @@ def test_the_noise_world_of_a_set_depends_on_no_picture_of_it(tmp_path: Path, wo
     for path in (tmp_path / "train").iterdir():
         path.unlink()
     fed = identity_noise(model).sample(5, worlds.generator(f"noise in place of {FORGET}"))
-    assert torch.equal(here.images, reconstruct(model, fed, here.generated))
+    assert torch.equal(here.images, reconstruct(model, fed, here.generated).images)
 
 
 def test_parts_of_noise_share_nothing_and_come_back_the_same(tmp_path: Path, worlds: MeasuredWorlds) -> None:
@@ -135,7 +159,7 @@ def test_parts_of_noise_share_nothing_and_come_back_the_same(tmp_path: Path, wor
 def test_noise_parts_are_what_the_original_makes_of_them(worlds: MeasuredWorlds) -> None:
     part = worlds.noise_outputs("one", 6)
     model = small_model(RandomMask(ratio=0.5))
-    assert torch.equal(part.images, reconstruct(model, part.truth, part.generated))
+    assert torch.equal(part.images, reconstruct(model, part.truth, part.generated).images)
 
 
 def test_a_large_set_is_sampled_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
