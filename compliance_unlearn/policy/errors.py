@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from compliance_unlearn.api.errors import PolicyError
 from compliance_unlearn.policy.patterns import IN_WORDS
-from compliance_unlearn.policy.yaml import Located, Location, display_path, dotted
+from compliance_unlearn.policy.yaml import Located, Location, display_path, dotted, speakable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -44,9 +44,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def line(located: Located, location: Location, message: str, *, of_key: bool = False) -> str:
-    """One line of an error message for a place in a file."""
+    """One line of an error message: the position is exact, the key stops where a selector begins."""
     row, column = located.position(location, of_key=of_key)
-    key = dotted(location)
+    key = dotted(speakable(location))
     return f"{display_path(located.path)}:{row}:{column}: {key + ': ' if key else ''}{message}"
 
 

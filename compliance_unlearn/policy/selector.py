@@ -8,6 +8,9 @@
 {not: {camera: {missing: true}}}
 {ids_file: erased/ids.txt}                  # one id a line, relative to the file that says so
 ```
+
+Errors say in line and column where something is wrong, and what. They repeat no word of a selector, not even a key: who
+writes ``{s17: subject}`` by mistake would read the subject in a log.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pydantic import AfterValidator, ValidationError, WithJsonSchema
 
 from compliance_unlearn.api import All, AnyOf, Compare, Ids, Not, Operator, PolicyError, Scalar, Selector
 from compliance_unlearn.policy.errors import details, did_you_mean, error_at, line
-from compliance_unlearn.policy.yaml import Located, Location, dotted
+from compliance_unlearn.policy.yaml import Located, Location
 
 MAX_IDS_BYTES = 64 * 1024 * 1024
 
@@ -36,12 +39,12 @@ def parse_selector(raw: object, folder: Path) -> Selector:
         folder: folder of that file; ``ids_file`` may name files below it.
 
     Raises:
-        PolicyError: says which key is wrong, and what about it.
+        PolicyError: says what is wrong.
     """
     try:
         return _read(raw, folder)
     except ValidationError as error:
-        raise PolicyError("\n".join(f"{dotted(each['loc'])}: {each['msg']}" for each in details(error))) from None
+        raise PolicyError("\n".join(each["msg"] for each in details(error))) from None
 
 
 def selector_at(located: Located, location: Location, raw: object) -> Selector:
@@ -124,12 +127,12 @@ def _parse_entry(key: str, value: object, at: Location, read_ids: IdsReader) -> 
         return Not(_parse(value, at, read_ids))
     if key in ("all", "any"):
         if not isinstance(value, list) or not value:
-            raise error_at(at, "must be a list of selectors that is not empty")
+            raise error_at(at, f"`{key}` must be a list of selectors that is not empty")
         parts = tuple(_parse(part, (*at, index), read_ids) for index, part in enumerate(value))
         return All(parts) if key == "all" else AnyOf(parts)
     if key == "ids_file":
         if not isinstance(value, str) or not value:
-            raise error_at(at, "must be the path of a text file")
+            raise error_at(at, "`ids_file` must be the path of a text file")
         return Ids(read_ids(value, at))
     return _parse_column(key, value, at)
 
@@ -138,7 +141,7 @@ def _parse_column(column: str, value: object, at: Location) -> Selector:
     if not isinstance(value, Mapping):
         return Compare(column, Operator.EQUALS, (_scalar(value, at),))
     if not value:
-        raise error_at(at, "must not be empty; write a value or a comparison")
+        raise error_at(at, "a column needs a value or a comparison")
     parts = tuple(_compare(column, str(key), operand, (*at, str(key))) for key, operand in value.items())
     return parts[0] if len(parts) == 1 else All(parts)
 
@@ -149,34 +152,34 @@ def _compare(column: str, name: str, operand: object, at: Location) -> Compare:
     operator = Operator(name)
     if operator is Operator.IN:
         if not isinstance(operand, list) or not operand:
-            raise error_at(at, "must be a list of values that is not empty")
+            raise error_at(at, "`in` must be a list of values that is not empty")
         return Compare(column, operator, tuple(_scalar(each, (*at, index)) for index, each in enumerate(operand)))
     if operator is Operator.MISSING and not isinstance(operand, bool):
-        raise error_at(at, "must be true or false")
+        raise error_at(at, "`missing` must be true or false")
     return Compare(column, operator, (_scalar(operand, at),))
 
 
 def _scalar(value: object, at: Location) -> Scalar:
     if value is None:
-        raise error_at(at, "has no value; to select records without one, write {missing: true}")
+        raise error_at(at, "a column has no value; to select records without one, write {missing: true}")
     if not isinstance(value, str | int | float | bool):
-        raise error_at(at, "must be text, a number, true or false")
+        raise error_at(at, "a value must be text, a number, true or false")
     return value
 
 
 def _read_ids(folder: Path, name: str, at: Location) -> frozenset[str]:
     path = (folder / name).resolve()
     if Path(name).is_absolute() or not path.is_relative_to(folder.resolve()):
-        raise error_at(at, "must be a relative path below the folder of this file")
+        raise error_at(at, "`ids_file` must be a relative path below the folder of this file")
     try:
         if path.stat().st_size > MAX_IDS_BYTES:
-            raise error_at(at, f"the file is larger than {MAX_IDS_BYTES // 2**20} MiB")
+            raise error_at(at, f"the `ids_file` is larger than {MAX_IDS_BYTES // 2**20} MiB")
         lines = [each.strip() for each in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
-        raise error_at(at, f"the file cannot be read: {error.strerror}") from None
+        raise error_at(at, f"the `ids_file` cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise error_at(at, "the file is not UTF-8 text") from None
+        raise error_at(at, "the `ids_file` is not UTF-8 text") from None
     ids = frozenset(each for each in lines if each and not each.startswith("#"))
     if not ids:
-        raise error_at(at, "the file holds no id")
+        raise error_at(at, "the `ids_file` holds no id")
     return ids

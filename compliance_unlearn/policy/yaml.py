@@ -28,6 +28,8 @@ from compliance_unlearn.api.errors import PolicyError
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+SELECTORS = frozenset({"where", "showable"})
+"""Keys whose values are selectors; an error names nothing that stands inside them."""
 
 Location = tuple[str | int, ...]
 """Keys and list indices from the top of a file down to a value."""
@@ -35,6 +37,8 @@ Location = tuple[str | int, ...]
 Position = tuple[int, int]
 """Line and column, both counted from 1."""
 
+# The only words of the file that the parser quotes; single characters and names of tokens help and betray nobody.
+_QUOTED = re.compile(r"(?<=tag handle) '.*'")
 _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
@@ -78,6 +82,14 @@ def dotted(location: Location) -> str:
     return text
 
 
+def speakable(location: Location) -> Location:
+    """A location without the part inside a selector: a slip of the pen puts a subject there."""
+    for index, part in enumerate(location):
+        if part in SELECTORS:
+            return location[: index + 1]
+    return location
+
+
 def display_path(path: Path) -> str:
     """The path as a person would type it: relative to the current folder where that is shorter."""
     try:
@@ -98,7 +110,7 @@ def load_yaml(path: Path) -> Located:
         node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = " ".join(part for part in (error.context, error.problem) if part)
+        problem = _QUOTED.sub("", " ".join(part for part in (error.context, error.problem) if part))
         _fail(path, (mark.line + 1, mark.column + 1) if mark else (1, 1), f"not valid YAML: {problem}")
     except YAMLError as error:
         _fail(path, _offset_position(text, getattr(error, "position", 0)), "not valid YAML: a control character")
@@ -182,7 +194,8 @@ class _Builder:
                 _fail(self.path, _start(key_node), "keys must be plain text; put quotes around it")
             key = str(key_node.value)
             if key in data:
-                _fail(self.path, _start(key_node), f"{dotted((*location, key))}: this key stands here twice")
+                shown = dotted(speakable((*location, key)))
+                _fail(self.path, _start(key_node), f"{shown}: {_twice(location)}")
             self.keys[(*location, key)] = _start(key_node)
             data[key] = self.build(value_node, (*location, key))
         return data
@@ -200,6 +213,11 @@ class _Builder:
         if tag in ("int", "float"):
             _fail(self.path, _start(node), "this number can be read in two ways; quote it if it is text")
         return text
+
+
+def _twice(location: Location) -> str:
+    inside = speakable((*location, "")) != (*location, "")
+    return "a key inside this selector stands there twice" if inside else "this key stands here twice"
 
 
 def _start(node: Node) -> Position:

@@ -84,12 +84,13 @@ class DataSourceConformance:
         )
         assert source.missing_values(self.selector) == len(source.resolve(missing))
 
-    def test_an_unknown_column_is_an_error_that_names_it(self, source: DataSource) -> None:
+    def test_an_unknown_column_is_an_error_that_lists_the_known_ones_alone(self, source: DataSource) -> None:
+        """Who mixes up column and value has written a subject for a column, so that word stays out of the message."""
         unknown = Compare("no_such_column", Operator.EQUALS, ("x",))
-        with pytest.raises(DataError, match="no_such_column"):
-            source.resolve(unknown)
-        with pytest.raises(DataError, match="no_such_column"):
-            source.missing_values(Not(unknown))
+        for ask in (lambda: source.resolve(unknown), lambda: source.missing_values(Not(unknown))):
+            with pytest.raises(DataError, match=r"column.* has: .*\bid\b") as caught:
+                ask()
+            assert "no_such_column" not in str(caught.value)
 
     def test_resolving_twice_gives_the_same_records(self, source: DataSource) -> None:
         assert list(source.resolve(self.selector)) == list(source.resolve(self.selector))

@@ -72,6 +72,8 @@ def _matches(selector: Selector, record: Record) -> bool:
 
 def _column(record: Record, column: str) -> str | None:
     if column not in ("id", "subject", "label", "split"):
-        raise DataError(f"the data set has no column {column}; it has: id, subject, label, split")
+        raise DataError(
+            "the selector names a column that the data set does not have; it has: id, subject, label, split"
+        )
     value: str | None = getattr(record, column)
     return value

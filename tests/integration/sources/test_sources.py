@@ -68,7 +68,7 @@ def test_numbers_as_names_become_text(tmp_path: Path) -> None:
 
 
 def test_a_column_that_the_manifest_lacks_is_unknown_to_selectors(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no column 'subject'; it has id, path"):
+    with pytest.raises(DataError, match="a column that the data set does not have; it has: id, path"):
         manifest(tmp_path, "path\na.png\n").resolve(Not(equals("subject", "s1")))
 
 
@@ -125,17 +125,22 @@ def test_only_csv_and_parquet_are_manifests() -> None:
 @pytest.mark.parametrize(
     ("name", "split", "label"),
     [
-        ("cat/1.jpg", None, "cat"),
-        ("n0144/n0144_18.JPEG", None, "n0144"),
+        ("cat/1.jpg", "train", "cat"),
+        ("n0144/n0144_18.JPEG", "train", "n0144"),
         ("train/n0144/n0144_18.JPEG", "train", "n0144"),
         ("val/cat/1.png", "val", "cat"),
         ("val/ILSVRC2012_val_00000001.JPEG", "val", None),
         ("train/a/airfield/00000001.jpg", "train", "a/airfield"),
-        ("1.png", None, None),
+        ("1.png", "train", None),
     ],
 )
 def test_folders_give_label_and_split(tmp_path: Path, name: str, split: str | None, label: str | None) -> None:
     assert list(image_folder(tmp_path, name).resolve(None)) == [Record(name, name, None, label, split)]
+
+
+def test_without_split_folders_every_image_was_trained_on(tmp_path: Path) -> None:
+    source = image_folder(tmp_path, "cat/1.jpg", "dog/2.jpg", "dog/deeper/3.jpg")
+    assert len(source.resolve(equals("split", "train"))) == 3
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_a_request_is_due_one_month_after_it_was_received(tmp_path: Path, receiv
         ("dataset: faces", "dataset: [faces]", "7:12: forget.dataset: must be text"),
         (WHERE, "where: s17", "8:10: forget.where: must be a mapping"),
         (WHERE, "where: {}", "8:10: forget.where: must not be empty"),
-        (WHERE, "where: {subject: {is: s17}}", "8:25: forget.where.subject.is: unknown operator"),
-        (WHERE, "where: {ids_file: no.txt}", "8:21: forget.where.ids_file: the file cannot be read"),
+        (WHERE, "where: {subject: {is: s17}}", "8:25: forget.where: unknown operator; known: at_least, "),
+        (WHERE, "where: {ids_file: no.txt}", "8:21: forget.where: the `ids_file` cannot be read"),
         ("models: affected", "models: all", "9:9: models: must be `affected` or a list"),
         ("models: affected", "models: []", "9:9: models: must be `affected` or a list"),
         ("models: affected", "models: [a, 3]", "9:9: models: must be `affected` or a list"),
@@ -95,6 +95,41 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
         LoadedPolicy.load(path)
     places = [line.split(":")[1] for line in str(caught.value).splitlines()]
     assert sorted(places) == ["1", "1", "5", "9"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "place", "problem"),
+    [
+        ("{s17}", "8:14", "a column has no value"),
+        ("{subject: {s17: true}}", "8:26", "unknown operator"),
+        ("{subject: {s17: {equals: 1}}}", "8:26", "unknown operator"),
+        ("{any: [{subject: x}, {s17: {}}]}", "8:37", "a column needs a value"),
+        ("{not: {s17: [1]}}", "8:22", "a value must be text"),
+        ("{subject: {equals: 1, in: [{s17: 1}]}}", "8:37", "a value must be text"),
+        ("{ids_file: s17/ids.txt}", "8:21", "cannot be read"),
+        ("{s17: 1, s17: 2}", "8:19", "a key inside this selector stands there twice"),
+        ("{subject: {s17: 1, s17: 2}}", "8:29", "a key inside this selector stands there twice"),
+    ],
+)
+@pytest.mark.parametrize("part", ["forget", "retain"])
+def test_an_error_in_a_selector_names_its_place_and_no_word_of_it(
+    tmp_path: Path, selector: str, place: str, problem: str, part: str
+) -> None:
+    before = "" if part == "forget" else "where: {subject: s01}\nretain:\n  "
+    path = policy_file(tmp_path, (WHERE, f"{before}where: {selector}"))
+    with pytest.raises(PolicyError) as caught:
+        LoadedPolicy.load(path)
+    [line] = str(caught.value).splitlines()
+    assert f":{place if part == 'forget' else place.replace('8:', '10:')}: {part}.where: " in line
+    assert problem in line
+    assert "s17" not in line
+
+
+@pytest.mark.parametrize("selector", ["{subject: !s17!x 1}", "{subject: *s17}", "{subject: &s17 1}", "{1: s17}"])
+def test_yaml_that_is_refused_is_not_quoted(tmp_path: Path, selector: str) -> None:
+    with pytest.raises(PolicyError, match=":8:") as caught:
+        LoadedPolicy.load(policy_file(tmp_path, ("{subject: s17}", selector)))
+    assert "s17" not in str(caught.value)
 
 
 def test_an_error_never_quotes_the_subject(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_the_revision_of_the_training_wins_over_that_of_the_data_set(tmp_path: P
             "loop: {stps: 3}",
             "18:16: models.faces-echo.strategies.echo-alignment.loop.stps: unknown",
         ),
+        ("showable: {subject: s01}", "showable: {s01}", "8:19: datasets.faces.showable: a column has no value"),
+        (
+            "{dataset: faces}",
+            "{dataset: faces, where: {subject: {s17: 1}}}",
+            "14:55: models.faces-echo.training.where: unknown operator",
+        ),
         ("[backups older than 30 days]", "backups", "22:21: copies_not_reached: must be a list"),
     ],
 )

@@ -49,11 +49,13 @@ def any_missing(selector: Selector, schema: Any) -> Any:
 
 
 def require_columns(selector: Selector, schema: Any) -> None:
-    """Raise a `DataError` that lists what exists, if the selector looks at a column that does not."""
-    unknown = sorted(columns_of(selector) - set(schema.names))
-    if unknown:
+    """Raise a `DataError` that lists what exists, if the selector looks at a column that does not.
+
+    What the selector says instead is left out: a person who mixes up column and value writes a subject there.
+    """
+    if not columns_of(selector) <= set(schema.names):
         raise DataError(
-            f"the data set has no column {', '.join(map(repr, unknown))}; it has {', '.join(sorted(schema.names))}"
+            "the selector names a column that the data set does not have; it has: " + ", ".join(sorted(schema.names))
         )
 
 

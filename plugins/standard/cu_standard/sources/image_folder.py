@@ -18,7 +18,9 @@ class ImageFolderSource(TableSource):
     """Reads labels and splits from the names of folders: ``cat/1.jpg``, ``train/cat/1.jpg``, ``train/a/arch/1.jpg``.
 
     The id of a record is its path. The label is the path between split and file (Places: ``a/arch``); an image that
-    lies in no class folder has none. Hidden files and files that are not images are left out.
+    lies in no class folder has none. Without folders for the splits every image has the split ``train``: what nobody
+    held out was trained on, and the default ``training: {where: {split: train}}`` of a workspace finds it. Hidden files
+    and files that are not images are left out.
     """
 
     def __init__(self, params: ImageFolderParams, tree: DataTree) -> None:
@@ -62,4 +64,4 @@ def _folders(images: list[str]) -> tuple[list[str | None], list[str | None]]:
         return [part[0] for part in parts], ["/".join(part[1:-1]) or None for part in parts]
     if any(path.partition("/")[0] in SPLITS and path.count("/") > 1 for path in images):
         raise DataError("some images lie in folders named after splits (train, val, test) and others beside them")
-    return [None] * len(images), [path.rpartition("/")[0] or None for path in images]
+    return ["train"] * len(images), [path.rpartition("/")[0] or None for path in images]
