@@ -21,6 +21,7 @@ from compliance_unlearn.workspace.model import WorkspaceFile
 FILE_NAME = "workspace.yaml"
 KEY_BYTES = 32
 _IGNORED = "/.cu/"
+_LEDGER = "ledger.jsonl"
 
 
 class Workspace:
@@ -104,7 +105,16 @@ class Workspace:
         return training.revision or self.file.datasets[training.dataset].revision
 
     def initialise(self) -> None:
-        """Create root, state folder, key, lock and .gitignore entry; what is there already stays as it is."""
+        """Create root, state folder, key, lock and .gitignore entry; what is there already stays as it is.
+
+        Raises:
+            WorkspaceError: the key is gone, but not the evidence that was made with it.
+        """
+        if not self._key_file.exists() and (self.evidence / _LEDGER).exists():
+            raise WorkspaceError(
+                f"{self.evidence} holds evidence, but the key that it was made with, {self._key_file}, is missing; "
+                "restore it from a backup: a new key could not match old evidence"
+            )
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.state.chmod(0o700)
         if not self._key_file.exists():

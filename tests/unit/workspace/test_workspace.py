@@ -1,6 +1,7 @@
 """The workspace on disk: its key is made once and stays secret, and no path leads out of it."""
 
 import hashlib
+import shutil
 import stat
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def test_setting_up_twice_changes_nothing(tmp_path: Path) -> None:
     before = snapshot(workspace.root)
     workspace.initialise()
     assert snapshot(workspace.root) == before
+
+
+def test_no_new_key_is_made_beside_evidence_of_an_old_one(tmp_path: Path) -> None:
+    workspace = ready_workspace(tmp_path)
+    (workspace.root / "evidence").mkdir()
+    (workspace.root / "evidence" / "ledger.jsonl").write_text("{}\n")
+    workspace.initialise()
+    shutil.rmtree(workspace.state)
+    before = snapshot(tmp_path)
+    with pytest.raises(WorkspaceError, match=r"\.cu/key, is missing; restore it from a backup"):
+        workspace.initialise()
+    assert snapshot(tmp_path) == before
+    assert not workspace.state.exists()
 
 
 def test_the_state_is_kept_out_of_git_and_other_entries_stay(tmp_path: Path) -> None:
