@@ -20,12 +20,10 @@ class EncoderAlignmentParams(Params):
 
     alpha: float = Field(default=0.2, gt=0, description="weight of the forget term")
     augment: bool = Field(
-        default=True, description="mirror, shift and relight forget images, so that unseen ones follow"
+        default=True, description="vary forget images, so that unseen ones follow, and mirror retain images"
     )
     noise_bank: int = Field(default=512, ge=16, description="noise images whose teacher features are drawn from")
-    retain_views: int = Field(
-        default=8, ge=2, description="views of a retain image, half of them mirrored, if masks vary"
-    )
+    retain_views: int = Field(default=8, ge=1, description="views of a retain image with kept features, if masks vary")
     cache_megabytes: int = Field(
         default=1024, ge=0, description="largest cache of retain targets; above it they are computed in each step"
     )

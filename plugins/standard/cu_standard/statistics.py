@@ -13,6 +13,10 @@ BOUND_LEVEL = 0.95
 """Confidence of each single bound; an interval of two such bounds holds with 0.90."""
 
 
+SSIM_WINDOW = 11
+"""Edge in pixels of the Gaussian window of torchmetrics' SSIM."""
+
+
 def share_interval(hits: int, count: int, level: float = BOUND_LEVEL) -> Interval:
     """Clopper-Pearson interval of a share, each bound one-sided at ``level`` (Clopper and Pearson, 1934).
 
@@ -97,8 +101,16 @@ def peak_signal_noise_ratio(outputs: Outputs) -> torch.Tensor:
 
 
 def structural_similarity(outputs: Outputs) -> torch.Tensor:
-    """SSIM of each image (Wang et al., 2004; Gaussian window of 11 pixels), averaged over generated pixels, ``[n]``."""
+    """SSIM of each image (Wang et al., 2004; Gaussian window of 11 pixels), ``[n]``.
+
+    Averaged over the pixels whose whole window was generated, so that no given pixel is scored; NaN where there is
+    none, as with random masks of small cells.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
     _, local = ssim(outputs.images, outputs.truth, data_range=1.0, reduction="none", return_full_image=True)
-    return generated_pixels(local, outputs.generated).mean(dim=1)
+    margin = SSIM_WINDOW // 2
+    given = torch.nn.functional.pad((~outputs.generated).float(), [margin] * 4)
+    whole = torch.nn.functional.max_pool2d(given, SSIM_WINDOW, stride=1) == 0
+    scored = torch.where(whole, local.mean(dim=1, keepdim=True), 0.0)
+    return scored.flatten(1).sum(dim=1) / whole.flatten(1).sum(dim=1)

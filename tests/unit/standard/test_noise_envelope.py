@@ -88,22 +88,38 @@ def test_under_random_masks_nothing_forgotten_does_not_pass(seed: int) -> None:
     assert Verdict.PASSED not in deciding(measured(Planted(seed=seed, random_masks=True, forget=keeps)))
 
 
+UNKNOWN = -1
+
+
+def flat(pixels: torch.Tensor, subjects: torch.Tensor) -> Outputs:
+    """Outputs whose generated pixels are ``pixels``, ``[n, k]``."""
+    images = pixels[:, None, None, :]
+    return Outputs(images, images, torch.ones(images.shape, dtype=torch.bool), subjects)
+
+
 def test_without_pictures_of_three_other_records_nothing_lies_inside() -> None:
-    envelope = Envelope(torch.zeros(5, 4), torch.ones(2, 4), torch.tensor([1, 2]), border=1e9)
-    assert envelope.scores(torch.zeros(1, 4), torch.tensor([1])).tolist() == [float("inf")]
+    envelope = Envelope(torch.zeros(5, 4), torch.ones(2, 4), torch.tensor([1, 2]), torch.tensor([0, 1]), border=1e9)
+    outputs = flat(torch.zeros(1, 4), torch.tensor([1]))
+    assert envelope.scores(outputs, torch.tensor([0])).tolist() == [float("inf")]
 
 
-def test_an_output_is_not_compared_with_itself_or_with_its_subject() -> None:
+def test_an_output_is_not_compared_with_that_on_its_own_picture_or_subject() -> None:
     real = torch.rand(60, 300, generator=torch.Generator().manual_seed(0)) * 100
-    noise = torch.zeros(5, 300)
-    alone = Envelope(noise, real, torch.full((60,), -1)).scores(real, torch.full((60,), -1))
-    known = Envelope(noise, real, torch.arange(60)).scores(real, torch.arange(60))
-    assert torch.equal(alone, known)
-    doubled = Envelope(noise, real.repeat(2, 1), torch.arange(60).repeat(2))
-    assert torch.equal(
-        doubled.scores(real[:1], torch.tensor([0])),
-        Envelope(noise, real[1:].repeat(2, 1), torch.arange(1, 60).repeat(2)).scores(real[:1], torch.tensor([0])),
-    )
+    noise, unknown, keys = torch.zeros(5, 300), torch.full((60,), UNKNOWN), torch.arange(60)
+    alone = Envelope(noise, real, unknown, keys).scores(flat(real, unknown), keys)
+    known = Envelope(noise, real, keys, keys).scores(flat(real, keys), keys)
+    assert torch.allclose(alone, known, atol=1e-4)
+    first = flat(real[:1], torch.tensor([0]))
+    doubled = Envelope(noise, real.repeat(2, 1), keys.repeat(2), torch.arange(120))
+    without = Envelope(noise, real[1:].repeat(2, 1), keys[1:].repeat(2), torch.arange(118) + 120)
+    assert torch.allclose(doubled.scores(first, torch.tensor([0])), without.scores(first, torch.tensor([0])), atol=1e-4)
+
+
+def test_a_class_is_told_from_noise_by_the_other_pictures_of_that_class() -> None:
+    """Without subjects, pictures to forget are compared with each other, not with retained ones alone."""
+    result = of_set(measured(Planted(known_subjects=False, forget=keeps)), FORGET)
+    assert result.verdict is Verdict.FAILED
+    assert all(control.behaved for control in result.controls)
 
 
 def test_a_sample_of_a_large_set_gets_the_interval_of_a_sample() -> None:
@@ -127,7 +143,8 @@ def test_the_interval_of_a_sample_adds_the_uncertainty_of_the_border() -> None:
 def test_borders_bracket_the_true_quantile_with_the_stated_confidence(count: int) -> None:
     """With uniform scores the quantile is known: 0.95."""
     generator = torch.Generator().manual_seed(count)
-    empty = Envelope(torch.zeros(0), torch.zeros(0), torch.zeros(0))
+    nearest = torch.zeros(1, 1)
+    empty = Envelope(nearest, nearest, torch.tensor([UNKNOWN]), torch.tensor([0]))
     below = above = 0
     for _ in range(400):
         borders = empty.calibrated(torch.rand(count, generator=generator, dtype=torch.float64))

@@ -47,7 +47,14 @@ def test_a_model_that_did_not_change_passes_with_a_drop_of_zero() -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_model_that_is_broken_for_all_fails(broken: Change, known: bool) -> None:
     measurement = measured(Planted(retain=broken, known_subjects=known))
-    assert deciding(measurement) == {Verdict.FAILED}
+    for name in (RETAIN, RETAIN_HELD_OUT):
+        assert of_set(measurement, name).verdict is Verdict.FAILED
+    assert Verdict.PASSED not in deciding(measurement)
+
+
+def test_a_margin_for_subjects_without_known_subjects_is_inconclusive() -> None:
+    result = of_set(measured(Planted(known_subjects=False)), WORST_SUBJECT)
+    assert (result.verdict, result.gates, result.value) == (Verdict.INCONCLUSIVE, True, None)
 
 
 def test_the_drop_is_measured_in_decibel() -> None:

@@ -73,7 +73,9 @@ def test_without_any_other_picture_nothing_can_be_said() -> None:
     assert deciding(measurement) == {Verdict.INCONCLUSIVE}
 
 
-@pytest.mark.parametrize("world", [Planted(draws_well=False), Planted(forget=keeps, draws_well=False)], ids=str)
+@pytest.mark.parametrize(
+    "world", [Planted(draws_well=False), Planted(forget=keeps, draws_well=False)], ids=["forgotten", "kept"]
+)
 def test_an_original_that_is_not_found_itself_makes_the_check_void(world: Planted) -> None:
     assert deciding(measured(world)) == {Verdict.VOID}
 

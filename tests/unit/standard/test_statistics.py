@@ -132,12 +132,18 @@ def test_visible_pixels_change_no_psnr() -> None:
     assert torch.equal(peak_signal_noise_ratio(one), peak_signal_noise_ratio(other))
 
 
-def test_far_pixels_change_no_ssim() -> None:
-    one = random_outputs(centre())
-    near = torch.zeros(1, 1, 24, 24, dtype=torch.bool)
-    near[..., 3:21, 3:21] = True  # half a window beyond the generated pixels
-    other = Outputs(torch.where(near, one.truth, 0.0), torch.where(near, one.images, 1.0), one.generated, one.subjects)
+def test_visible_pixels_change_no_ssim() -> None:
+    large = torch.zeros(4, 1, 24, 24, dtype=torch.bool)
+    large[..., 4:20, 4:20] = True
+    one = random_outputs(large)
+    images, truth = torch.where(large, one.images, 1.0), torch.where(large, one.truth, 0.0)
+    other = Outputs(truth, images, large, one.subjects)
+    assert torch.isfinite(structural_similarity(one)).all()
     assert torch.allclose(structural_similarity(one), structural_similarity(other), atol=1e-5)
+
+
+def test_ssim_does_not_exist_where_no_window_was_generated() -> None:
+    assert structural_similarity(random_outputs(centre())).isnan().all()
 
 
 def test_psnr_is_ten_times_the_logarithm_of_the_mean_squared_error() -> None:

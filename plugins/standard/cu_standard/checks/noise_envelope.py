@@ -1,10 +1,11 @@
 """Noise envelope: do forget outputs look like what the original model makes of noise?
 
 Score of an output o: log d₃(o, A) − log d₃(o, B), where d₃ is the mean Euclidean distance of generated pixels to the
-three nearest members, A are outputs of the original on noise, O(n), and B its outputs on retained pictures of other
-subjects. It is low where noise outputs are dense and real ones are not, and needs no shape of either cloud (compare
-Loftsgaarden and Quesenberry, 1965). The envelope is the region that holds 95 % of O(n): its border is a quantile of
-the scores of noise outputs that are not in A.
+three nearest members, A are outputs of the original on noise, O(n), and B its outputs on pictures, retained ones and
+those to forget, but never on the scored picture or another one of its subject. It is low where noise outputs are
+dense and real ones are not, and needs no shape of either cloud (compare Loftsgaarden and Quesenberry, 1965). The
+envelope is the region that holds 95 % of O(n): its border is a quantile of the scores of noise outputs that are not
+in A.
 
 The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
 border, which is an estimate. Never-seen pictures of the subject are a sample, and so is what was measured of a very
@@ -32,6 +33,9 @@ REAL_INSIDE_AT_MOST = 0.05
 BORDER_LEVEL = 0.975
 """Confidence of each border; it leaves 2.5 % to a sample, so that each bound holds at 95 %."""
 
+REAL_SETS = (RETAIN, FORGET, FORGET_HELD_OUT)
+"""Sets whose pictures stand for what is not noise."""
+
 NEIGHBOURS = 3
 REFERENCES_AT_MOST = 512
 
@@ -43,7 +47,8 @@ class Envelope:
     Attributes:
         noise: A, ``[a, k]`` generated pixels.
         real: B, ``[b, k]``.
-        real_subjects: integer ``[b]``; an output is never compared with outputs of its own subject.
+        real_subjects: integer ``[b]``; an output is never compared with outputs of its own subject,
+        real_keys: integer ``[b]``; nor with the output on its own picture.
         strict: border that holds at most 95 % of O(n), with confidence `BORDER_LEVEL`.
         border: estimate of the border.
         loose: border that holds at least 95 % of O(n), with confidence `BORDER_LEVEL`.
@@ -52,17 +57,25 @@ class Envelope:
     noise: torch.Tensor
     real: torch.Tensor
     real_subjects: torch.Tensor
+    real_keys: torch.Tensor
     strict: float = math.nan
     border: float = math.nan
     loose: float = math.nan
 
-    def scores(self, pixels: torch.Tensor, subjects: torch.Tensor) -> torch.Tensor:
-        """Score of each output, ``[n]``, from its generated pixels ``[n, k]``; low is like noise."""
-        to_real = _distances(pixels, self.real)
-        same = (subjects[:, None] == self.real_subjects[None, :]) & (subjects[:, None] >= 0)
-        to_real = to_real.masked_fill(same | (to_real == 0), math.inf)
+    def scores(self, outputs: Outputs, keys: torch.Tensor) -> torch.Tensor:
+        """Score of each output, ``[n]``; low is like noise.
+
+        Args:
+            outputs: of any world.
+            keys: integer ``[n]``, what names each picture; -1 for noise.
+        """
+        pixels, subjects = generated_pixels(outputs.images, outputs.generated), outputs.subjects
+        to_real = torch.cdist(pixels, self.real)
+        same_subject = (subjects[:, None] == self.real_subjects[None, :]) & (subjects[:, None] >= 0)
+        same_picture = (keys[:, None] == self.real_keys[None, :]) & (keys[:, None] >= 0)
+        to_real = to_real.masked_fill(same_subject | same_picture, math.inf)
         near_real = _nearest(to_real)
-        scores = _nearest(_distances(pixels, self.noise)).log() - near_real.log()
+        scores = _nearest(torch.cdist(pixels, self.noise)).log() - near_real.log()
         # Without three pictures of other subjects beside it, an output cannot be shown to be unlike pictures.
         return scores.masked_fill(near_real.isinf(), math.inf)
 
@@ -79,14 +92,15 @@ class Envelope:
             self.noise,
             self.real,
             self.real_subjects,
+            self.real_keys,
             strict=at(binom.ppf(1 - BORDER_LEVEL, count, COVERAGE)),
             border=at(math.ceil(COVERAGE * (count + 1))),
             loose=at(binom.ppf(BORDER_LEVEL, count, COVERAGE) + 1),
         )
 
-    def inside(self, outputs: Outputs) -> Inside:
-        """How many outputs lie inside, for each border."""
-        scores = self.scores(generated_pixels(outputs.images, outputs.generated), outputs.subjects)
+    def inside(self, outputs: Outputs, keys: torch.Tensor | None = None) -> Inside:
+        """How many outputs lie inside, for each border; without keys they are outputs on noise."""
+        scores = self.scores(outputs, torch.full((len(outputs),), -1) if keys is None else keys)
         counts = [int((scores <= border).sum()) for border in (self.strict, self.border, self.loose)]
         return Inside(counts[0], counts[1], counts[2], len(outputs))
 
@@ -138,20 +152,23 @@ class NoiseEnvelope(Check):
         count = self._params.noise_images
         reference = context.noise_outputs("envelope reference", count)
         calibration = context.noise_outputs("envelope calibration", count)
-        real = context.outputs(World.ORIGINAL, RETAIN)
-        chosen = torch.randperm(len(real), generator=context.generator("envelope retain"))[:REFERENCES_AT_MOST]
+        names = [name for name in REAL_SETS if context.counts.get(name)]
+        real = [context.outputs(World.ORIGINAL, name) for name in names]
+        pixels = torch.cat([generated_pixels(outputs.images, outputs.generated) for outputs in real])
+        chosen = torch.randperm(len(pixels), generator=context.generator("envelope pictures"))[:REFERENCES_AT_MOST]
         envelope = Envelope(
             noise=generated_pixels(reference.images, reference.generated),
-            real=generated_pixels(real.images[chosen], real.generated[chosen]),
-            real_subjects=real.subjects[chosen],
+            real=pixels[chosen],
+            real_subjects=torch.cat([outputs.subjects for outputs in real])[chosen],
+            real_keys=torch.cat([_keys(context, name) for name in names])[chosen],
         )
-        pixels = generated_pixels(calibration.images, calibration.generated)
-        return envelope.calibrated(envelope.scores(pixels, calibration.subjects))
+        return envelope.calibrated(envelope.scores(calibration, torch.full((count,), -1)))
 
     def _result(self, context: CheckContext, name: str, envelope: Envelope, shared: tuple[Control, ...]) -> CheckResult:
-        inside = envelope.inside(context.outputs(World.CANDIDATE, name))
+        keys = _keys(context, name)
+        inside = envelope.inside(context.outputs(World.CANDIDATE, name), keys)
         interval = inside.interval(is_sample=name != FORGET or context.totals[name] > context.counts[name])
-        original = envelope.inside(context.outputs(World.ORIGINAL, name))
+        original = envelope.inside(context.outputs(World.ORIGINAL, name), keys)
         controls = (_at_most("original model", original.share), *shared)
         broken = [control.name for control in controls if not control.behaved]
         if broken:
@@ -193,10 +210,9 @@ class NoiseEnvelope(Check):
             fresh.generated[:1],
             fresh.subjects[:1],
         )
+        retained = envelope.inside(context.outputs(World.ORIGINAL, RETAIN), _keys(context, RETAIN))
         return (
-            _at_most(
-                "original model on retained pictures", envelope.inside(context.outputs(World.ORIGINAL, RETAIN)).share
-            ),
+            _at_most("original model on retained pictures", retained.share),
             Control(
                 name="original model on fresh noise",
                 expected=f"passes: {COVERAGE:.0%} inside, give or take {tolerance:.1%}",
@@ -221,9 +237,10 @@ def _at_most(name: str, share: float) -> Control:
     )
 
 
-def _distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Euclidean distances ``[n, m]``, exact: through a matrix product an output would not be at 0 from itself."""
-    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
+def _keys(context: CheckContext, name: str) -> torch.Tensor:
+    """A number for each picture of a set, different from those of the other sets: integer ``[n]``."""
+    count, largest = context.counts[name], max(context.counts.values())
+    return REAL_SETS.index(name) * largest + torch.arange(count)
 
 
 def _nearest(distances: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,7 @@ class RetainDrift(Check):
         before, after = context.outputs(World.ORIGINAL, RETAIN), context.outputs(World.CANDIDATE, RETAIN)
         known = torch.unique(before.subjects[before.subjects >= 0]).tolist()
         if not known:
-            return None
+            return self._without_subjects(before)
         drops = drop(before, after)
         subjects = [drops[before.subjects == subject] for subject in known]
         single = [float(values) for values in subjects if len(values) == 1]
@@ -112,6 +112,25 @@ class RetainDrift(Check):
             controls=(control,),
             reason=reason,
             not_tested=f"Subjects with one picture, for whom no bound exists: {len(single)}." if single else "",
+        )
+
+    def _without_subjects(self, before: Outputs) -> CheckResult | None:
+        """A margin that was asked for is never dropped in silence."""
+        margin = self._params.worst_subject_drop_at_most
+        if margin is None:
+            return None
+        return CheckResult(
+            name="retain-drift",
+            set=WORST_SUBJECT,
+            claim="No single retained subject lost more than the margin.",
+            verdict=Verdict.INCONCLUSIVE,
+            gates=True,
+            value=None,
+            unit="dB",
+            interval=None,
+            threshold=margin,
+            sample_size=len(before),
+            reason="the data set does not say who its subjects are, so that none can be singled out",
         )
 
 

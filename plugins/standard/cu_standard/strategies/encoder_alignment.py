@@ -61,43 +61,47 @@ class EncoderAlignment(Strategy):
 
 
 class _Views:
-    """Views of each retain image with fixed masks, every other one mirrored, and the teacher's features of them.
+    """Views of each retain image with fixed masks, and the teacher's features of them.
 
-    View ``v`` belongs to image ``v // per_image`` and is mirrored when ``v`` is odd; ``per_image`` is even. If they do
+    View ``v`` belongs to image ``v // per_image``; if images are varied, it is mirrored when ``v`` is odd. If they do
     not fit, nothing is kept: masks are drawn and features are computed in each step.
     """
 
-    def __init__(self, masks: torch.Tensor, per_image: int, targets: Features | None) -> None:
+    def __init__(self, masks: torch.Tensor, per_image: int, targets: Features | None, mirror: bool) -> None:
         self._masks = masks
         self._per_image = per_image
         self._targets = targets
+        self._mirror = mirror
 
     @classmethod
     def empty(cls) -> _Views:
-        return cls(torch.empty(0), 2, None)
+        return cls(torch.empty(0), 1, None, False)
 
     @classmethod
     def of(cls, context: StrategyContext, generator: torch.Generator, params: EncoderAlignmentParams) -> _Views:
         assert context.retain is not None
         first = context.teacher.masks(2, generator)
         fixed = torch.equal(first[0], first[1])
-        per_image = 2 if fixed else params.retain_views + params.retain_views % 2
+        mirror = params.augment
+        per_image = (2 if mirror else 1) if fixed else params.retain_views
         views = torch.arange(len(context.retain) * per_image)
         probe = _encode_all(context.teacher, context.retain.batch([0]), first[:1])
         one = first[0].nbytes + sum(part.nbytes for part in probe)
         if one * len(views) > params.cache_megabytes * 2**20:
-            return cls(torch.empty(0), per_image, None)
+            return cls(torch.empty(0), per_image, None, mirror)
         masks = context.teacher.masks(len(views), generator)
         parts = [
-            _encode_all(context.teacher, _mirrored(context.retain.batch(chunk // per_image), chunk), masks[chunk])
+            _encode_all(
+                context.teacher, _mirrored(context.retain.batch(chunk // per_image), chunk, mirror), masks[chunk]
+            )
             for chunk in torch.split(views, CHUNK)
         ]
-        return cls(masks, per_image, tuple(torch.cat(depth) for depth in zip(*parts, strict=True)))
+        return cls(masks, per_image, tuple(torch.cat(depth) for depth in zip(*parts, strict=True)), mirror)
 
     def draw(self, context: StrategyContext, retain: Batch) -> tuple[torch.Tensor, torch.Tensor, Features]:
         """Images, masks and teacher features for a batch: one view an image, drawn at random."""
         drawn = torch.randint(self._per_image, (len(retain.indices),), generator=context.generator)
-        images = _mirrored(retain.images, drawn)
+        images = _mirrored(retain.images, drawn, self._mirror)
         if self._targets is None:
             masks = context.teacher.masks(len(images), context.generator)
             return images, masks, _encode_all(context.teacher, images, masks)
@@ -105,7 +109,9 @@ class _Views:
         return images, self._masks[views], tuple(part[views] for part in self._targets)
 
 
-def _mirrored(images: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+def _mirrored(images: torch.Tensor, views: torch.Tensor, mirror: bool) -> torch.Tensor:
+    if not mirror:
+        return images
     return torch.where((views % 2 == 1)[:, None, None, None], images.flip(-1), images)
 
 
