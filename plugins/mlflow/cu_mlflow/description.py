@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from cu_audit.bundle import Bundle
@@ -28,9 +29,10 @@ def describe_version(bundle: Bundle, model: ModelResult) -> str:
     return "\n\n".join(
         [
             f"**{result.verdict.value.upper()}** — {_text(result.sentence)}",
-            f"Made from `{model.source.path}` for request `{result.request.id}` with strategy `{model.strategy}`; "
+            f"Made from {_code(model.source.path)} for request {_code(result.request.id)} "
+            f"with strategy {_code(model.strategy)}; "
             f"{'promoted' if model.promoted else 'not promoted'}.",
-            f"The weights are not uploaded: they lie in `{model.candidate.path}` of the workspace, "
+            f"The weights are not uploaded: they lie in {_code(model.candidate.path)} of the workspace, "
             f"under version control. Their digest is `{model.candidate.sha256}`.",
             _table(["lineage", "digest"], _lineage_rows(result, model)),
         ]
@@ -40,35 +42,42 @@ def describe_version(bundle: Bundle, model: ModelResult) -> str:
 def _lineage_rows(result: RunResult, model: ModelResult) -> Iterator[Sequence[str]]:
     yield "original model", f"`{model.source.sha256}`"
     yield "this model", f"`{model.candidate.sha256}`"
-    yield f"data set {_text(result.lineage.dataset)}", f"`{result.lineage.digest}` at `{result.lineage.revision}`"
-    yield "plan", f"`{result.plan_digest}`"
+    yield (
+        f"data set {_text(result.lineage.dataset)}",
+        f"{_code(result.lineage.digest)} at {_code(result.lineage.revision)}",
+    )
+    yield "plan", _code(result.plan_digest)
 
 
 def _request(result: RunResult) -> str:
     request = result.request
     return (
-        f"Request `{request.id}` · {_text(request.ground)} · received {request.received} · due {request.due} · "
-        f"data set `{result.lineage.dataset}` at `{result.lineage.revision[:10]}`"
+        f"Request {_code(request.id)} · {_text(request.ground)} · received {_text(request.received)} · "
+        f"due {_text(request.due)} · data set {_code(result.lineage.dataset)} at {_code(result.lineage.revision[:10])}"
     )
 
 
 def _model(prefix: str, model: ModelResult) -> Iterator[str]:
-    title = f" of {prefix}" if prefix else ""
+    title = f" of {_text(prefix)}" if prefix else ""
     yield f"### Checks{title}\n\n" + _table(
         ["check", "set", "verdict", "value", "interval", "threshold", "records", "reason"],
         (_check_row(check) for check in model.checks),
     )
     yield f"### Before and after{title}\n\n" + _table(
         ["metric", "set", "before", "after"],
-        ([metric, name, *_figures(both)] for metric, sets in model.metrics.items() for name, both in sets.items()),
+        (
+            [_text(metric), _text(name), *_figures(both)]
+            for metric, sets in model.metrics.items()
+            for name, both in sets.items()
+        ),
     )
 
 
 def _check_row(check: CheckResult) -> Sequence[str]:
     interval = check.interval
     return [
-        check.name,
-        check.set,
+        _text(check.name),
+        _text(check.set),
         f"**{check.verdict.value}**{'' if check.gates else ' (informs only)'}",
         _with_unit(check.value, check.unit),
         "—" if interval is None else f"{_number(interval.low)} to {_number(interval.high)} ({interval.level:.0%})",
@@ -103,16 +112,31 @@ def _figures(both: BeforeAfter) -> tuple[str, str]:
 
 
 def _with_unit(value: float | None, unit: str) -> str:
-    return f"{_number(value)} {unit}".strip()
+    return f"{_number(value)} {_text(unit)}".strip()
 
 
 def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:.4g}"
 
 
+_MARKUP = re.compile(r"[\\`*_\[\]!|~]")
+_BARE_LINK = re.compile(r"(?=://|@)|(?<=www)(?=\.)", re.IGNORECASE)
+_INVISIBLE = "\u200b"
+
+
 def _text(text: str) -> str:
-    """Text of a policy or a check, so that it stays text inside a table of Markdown."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Text of a policy or a check, so that it stays text: no table, image or link of its own in the page of a run.
+
+    Renderers make links of bare addresses too, whatever is escaped, so an invisible space breaks those up.
+    """
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _BARE_LINK.sub(_INVISIBLE, _MARKUP.sub(r"\\\g<0>", plain))
+
+
+def _code(text: str) -> str:
+    """Text as code, which it cannot end."""
+    plain = " ".join(text.split()).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
