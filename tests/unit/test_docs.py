@@ -6,14 +6,40 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from cu_audit.records import Verdict
+from pydantic import ValidationError
+from ruamel.yaml import YAML
 
-from compliance_unlearn.api import AdapterSpec, errors
+from compliance_unlearn.api import (
+    AdapterSpec,
+    Batch,
+    Check,
+    CheckSpec,
+    Inpaint,
+    ModelAdapter,
+    PixelStatistics,
+    Spec,
+    Strategy,
+    StrategyContext,
+    StrategySpec,
+    errors,
+)
+from compliance_unlearn.engine.noise import identity_noise
+from compliance_unlearn.registry import Registry, load_registry
+from compliance_unlearn.workspace.model import ModelEntry
 from tests.bundles import build_bundle
+from tests.unit.registry.generated import installed
+from tests.unit.standard.planted import Planted, answers_noise, keeps
 
 ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "write-an-adapter.md"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -52,15 +78,128 @@ def test_continuous_integration_runs_the_readme_command() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_the_hook_of_the_adapter_guide_registers_an_adapter() -> None:
-    (source,) = blocks(ROOT / "docs" / "write-an-adapter.md", "python")
-    names: dict[str, object] = {}
-    exec(source, names)
-    hook = names["cu_register_model_adapters"]
-    assert callable(hook)
-    (spec,) = hook()
-    assert isinstance(spec, AdapterSpec)
-    assert spec.tasks == ("inpaint", "outpaint")
+@pytest.fixture
+def guide(tmp_path: Path) -> Path:
+    """The plugin of the guide, written down as it says, with the metadata that pip would write."""
+    folder = tmp_path / "tiny"
+    for body in [*blocks(GUIDE, "python"), *blocks(GUIDE, "toml")]:
+        name, _ = body.removeprefix("# ").split("\n", 1)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(body, encoding="utf-8")
+    (folder / "cu_tiny" / "__init__.py").touch()
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    points = {**project["entry-points"]["compliance_unlearn"], "tiny-more": "cu_tiny.more_hooks"}
+    info = folder / "compliance_unlearn_tiny-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+    (info / "entry_points.txt").write_text(f"[compliance_unlearn]\n{lines}")
+    return folder
+
+
+@pytest.fixture
+def registry(guide: Path) -> Iterator[Registry]:
+    """The plugins of the guide alone."""
+    with installed(guide) as points:
+        yield load_registry(points)
+    for module in [name for name in sys.modules if name.split(".")[0] == "cu_tiny"]:
+        del sys.modules[module]
+
+
+def test_the_adapter_of_the_guide_passes_its_own_conformance_tests(guide: Path) -> None:
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=guide,
+        env={**os.environ, "PYTHONPATH": f"{guide}", "OMP_NUM_THREADS": "1"},
+    )
+    assert tests.returncode == 0, tests.stdout
+    assert "skipped" not in tests.stdout
+
+
+def test_the_guide_says_what_every_method_of_an_adapter_gets_and_returns() -> None:
+    own = {
+        name
+        for name, member in vars(ModelAdapter).items()
+        if not getattr(member, "__final__", False) and (callable(member) or isinstance(member, property))
+    } - {"__init__", "_boundary", "_size", "_require_description"}
+    table = re.findall(r"^\| (`[^|]*)\|", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for row in table for name in re.findall(r"`(\w+)`", row)} == own
+
+
+def test_the_plugin_of_the_guide_is_listed_and_makes_what_it_says(registry: Registry) -> None:
+    assert [(plugin.name, plugin.error) for plugin in registry.plugins] == [("tiny", None), ("tiny-more", None)]
+    adapter = made(registry, AdapterSpec, "tiny", {"size": 16, "width": 8}, Inpaint())
+    assert isinstance(adapter, ModelAdapter)
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        made(registry, AdapterSpec, "tiny", {"sise": 16}, Inpaint())
+
+
+def test_the_strategy_of_the_guide_makes_a_model_forget(registry: Registry) -> None:
+    statistics, generator = PixelStatistics((0.5,), (0.25,)), torch.Generator().manual_seed(0)
+    student = made(registry, AdapterSpec, "tiny", {"size": 16, "width": 8}, Inpaint())
+    assert isinstance(student, ModelAdapter)
+    student.create(statistics, generator, torch.device("cpu"))
+    images = Images(torch.rand(8, 1, 16, 16, generator=generator))
+    context = StrategyContext(
+        student, student.replica(), images, images, identity_noise(student), torch.Generator().manual_seed(1), 0
+    )
+    strategy = made(registry, StrategySpec, "decoded-alignment", {"alpha": 0.5})
+    assert isinstance(strategy, Strategy)
+    forget, retain = Batch(images.batch([0, 1]), torch.arange(2)), Batch(images.batch([2, 3]), torch.arange(2, 4))
+    terms = strategy.objective(context, forget, retain)
+    assert set(terms.terms) == {"forget", "retain"}
+    assert set(strategy.objective(context, forget, None).terms) == {"forget"}
+    optimiser = torch.optim.Adam(strategy.trainable(student).values(), lr=3e-3)
+    for _ in range(30):
+        optimiser.zero_grad()
+        strategy.objective(context, forget, None).total.backward()  # type: ignore[no-untyped-call]  # torch's
+        optimiser.step()
+    assert strategy.objective(context, forget, None).total < 0.5 * terms.terms["forget"]
+
+
+def test_the_check_of_the_guide_passes_fails_and_notices_that_it_is_blind(registry: Registry) -> None:
+    check = made(registry, CheckSpec, "retain-shift", {"at_most": 0.01})
+    assert isinstance(check, Check)
+    worlds = {
+        Verdict.PASSED: Planted(retain=keeps),
+        Verdict.FAILED: Planted(retain=answers_noise),
+    }
+    assert {verdict: check.run(world).results[0].verdict for verdict, world in worlds.items()} == {
+        verdict: verdict for verdict in worlds
+    }
+    blind = made(registry, CheckSpec, "retain-shift", {"at_most": 1.0})
+    assert isinstance(blind, Check)
+    assert blind.run(Planted(retain=answers_noise)).results[0].verdict is Verdict.VOID
+
+
+def test_the_model_of_the_guide_fits_into_a_workspace_file() -> None:
+    (source,) = blocks(GUIDE, "yaml")
+    entry = ModelEntry.model_validate(YAML(typ="safe").load(source)["models"]["my-tiny"])
+    assert entry.adapter == "tiny"
+    assert f"ln -s versions/1 {entry.weights}" in GUIDE.read_text(encoding="utf-8")
+
+
+def made(registry: Registry, kind: type[Spec], name: str, params: Mapping[str, Any], *more: object) -> object:
+    """An object of a plugin, from parameters as a file holds them."""
+    registered = registry.find(kind, name)
+    return registry.make(registered, registry.params(registered, params), *more)
+
+
+class Images:
+    """A set of images in memory."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: torch.Tensor | Sequence[int]) -> torch.Tensor:
+        return self.images[indices]
 
 
 def test_the_snippet_for_auditors_opens_a_bundle(tmp_path: Path) -> None:
