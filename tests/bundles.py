@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from cu_audit.bundle import PLAN, POLICY, REPORT, RESULT, STATEMENT, Bundle, seal
+from cu_audit.bundle import MANIFEST, PLAN, POLICY, REPORT, RESULT, STATEMENT, Bundle, seal
 from cu_audit.canonical import canonical, keyed, sha256
 from cu_audit.records import (
     FORGET,
@@ -31,6 +31,7 @@ from cu_audit.records import (
 
 from compliance_unlearn.api import Inpaint, LoopSettings, Plan
 from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
+from compliance_unlearn.evidence.sealing import statement
 
 KEY = b"a key for tests"
 STARTED = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)
@@ -73,11 +74,20 @@ def build_bundle(
     """
     folder.mkdir(parents=True)
     result = build_result(models, outcome, steps, reason)
-    (folder / RESULT).write_bytes(canonical(result))
     (folder / PLAN).write_bytes(canonical(build_plan(models)))
     (folder / POLICY).write_text("version: 1\nrequest: {id: gdpr-req-123}\nforget: {dataset: faces, where: redacted}\n")
-    (folder / STATEMENT).write_bytes(canonical({"_type": "https://in-toto.io/Statement/v1", "subject": []}))
     (folder / REPORT).write_text("<!doctype html><title>Report</title><h1>gdpr-req-123</h1><p>A page for people.</p>")
+    return seal_with(folder, result)
+
+
+def seal_with(folder: Path, result: RunResult) -> Bundle:
+    """Write the result into a folder that holds the rest, with a statement about it, and seal."""
+    result_bytes = canonical(result)
+    (folder / RESULT).write_bytes(result_bytes)
+    (folder / STATEMENT).write_bytes(
+        canonical(statement(result, sha256(result_bytes), sha256((folder / PLAN).read_bytes())))
+    )
+    (folder / MANIFEST).unlink(missing_ok=True)
     seal(folder)
     return Bundle(folder)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cu_audit.canonical import canonical, file_sha256, folder_files
 from cu_audit.records import Evidence, RunResult, Sha256
@@ -33,7 +33,7 @@ REQUIRED = (RESULT, PLAN, POLICY, STATEMENT, REPORT)
 
 
 class BundleError(Exception):
-    """A bundle is incomplete, was changed after it was sealed, or is of another format."""
+    """A bundle is incomplete, was changed after it was sealed, contradicts itself, or is of another format."""
 
 
 class Manifest(Evidence):
@@ -41,6 +41,24 @@ class Manifest(Evidence):
 
     format: Literal["compliance-unlearn/bundle/1"] = "compliance-unlearn/bundle/1"
     files: dict[str, Sha256]
+
+
+class _Predicate(BaseModel):
+    """What the statement claims about the other files; what else it says is not read here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request: str
+    plan_digest: str = Field(alias="planDigest")
+    plan_sha256: Sha256 = Field(alias="planSha256")
+    result_sha256: Sha256 = Field(alias="resultSha256")
+    verdict: str
+
+
+class _Statement(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    predicate: _Predicate
 
 
 class Bundle:
@@ -57,13 +75,15 @@ class Bundle:
         """Open and verify.
 
         Raises:
-            BundleError: a file is missing, added or changed, or a record cannot be read.
+            BundleError: a file is missing, added or changed, a record cannot be read, or the statement speaks of
+                another result or plan.
         """
         self.folder = folder
         try:
             self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
             self._verify()
             self.result = RunResult.model_validate_json((folder / RESULT).read_bytes())
+            self._compare(_Statement.model_validate_json((folder / STATEMENT).read_bytes()).predicate)
         except FileNotFoundError as error:
             raise BundleError(f"{folder.name}: {Path(error.filename).name} is missing") from error
         except OSError as error:
@@ -84,6 +104,19 @@ class Bundle:
         for files, what in ((missing, "missing"), (added, "not listed in the manifest"), (changed, "changed")):
             if files:
                 raise BundleError(f"{self.folder.name}: {', '.join(files)}: {what}")
+
+    def _compare(self, stated: _Predicate) -> None:
+        """Whether the statement, the part that gets signed, is about these very files and says what they say."""
+        found = {
+            "resultSha256": (stated.result_sha256, self.manifest.files[RESULT]),
+            "planSha256": (stated.plan_sha256, self.manifest.files[PLAN]),
+            "verdict": (stated.verdict, self.result.verdict.value),
+            "request": (stated.request, self.result.request.id),
+            "planDigest": (stated.plan_digest, self.result.plan_digest),
+        }
+        wrong = [name for name, (said, is_so) in found.items() if said != is_so]
+        if wrong:
+            raise BundleError(f"{self.folder.name}: {STATEMENT}: {', '.join(wrong)}: not what the other files say")
 
 
 def seal(folder: Path) -> Manifest:

@@ -1,4 +1,8 @@
-"""The ledger: one canonical JSON line a bundle, each holding the SHA-256 of the line before it."""
+"""The ledger: one canonical JSON line a bundle, each holding the SHA-256 of the line before it.
+
+Each line vouches for those before it, and nothing vouches for the last one. Whether that was changed, lines were cut
+off the end or the file was deleted is seen only by who kept a copy of the last line elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,11 @@ from cu_audit.records import LedgerEntry
 
 
 class LedgerError(Exception):
-    """The chain is broken: a line was changed, removed, added or cannot be read."""
+    """The chain is broken: a line before the last was changed or removed, one was put in, or one cannot be read."""
 
 
 def read_ledger(path: Path) -> list[LedgerEntry]:
-    """Read and verify the whole chain; an absent file is an empty ledger.
+    """Read and verify the chain, which says nothing about its end; an absent file is an empty ledger.
 
     Raises:
         LedgerError: names the first line that does not fit.

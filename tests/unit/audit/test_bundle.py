@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import rfc8785
-from cu_audit.bundle import MANIFEST, REQUIRED, RESULT, Bundle, BundleError, seal
+from cu_audit.bundle import MANIFEST, PLAN, REQUIRED, RESULT, STATEMENT, Bundle, BundleError, seal
 from cu_audit.canonical import canonical, file_sha256, files_sha256, folder_files, keyed, sha256
 from cu_audit.records import BeforeAfter, Evidence, Interval, ModelResult, Outcome, RunResult
 from pydantic import ValidationError
@@ -68,11 +68,16 @@ def spoil(change: Callable[[dict[str, object]], object]) -> Callable[[Path], Non
     def act(folder: Path) -> None:
         content = json.loads((folder / RESULT).read_bytes())
         change(content)
-        (folder / RESULT).write_text(json.dumps(content))
-        (folder / MANIFEST).unlink()
-        seal(folder)
+        reseal(folder, RESULT, content)
 
     return act
+
+
+def reseal(folder: Path, name: str, content: object) -> None:
+    """Replace a file, and make the manifest fit."""
+    (folder / name).write_bytes(canonical(content))
+    (folder / MANIFEST).unlink()
+    seal(folder)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,48 @@ def spoil(change: Callable[[dict[str, object]], object]) -> Callable[[Path], Non
 )
 def test_a_record_of_another_form_is_refused(folder: Path, act: Callable[[Path], object]) -> None:
     act(folder)
+    with pytest.raises(BundleError, match="cannot be read"):
+        Bundle(folder)
+
+
+OTHER = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("resultSha256", OTHER),
+        ("planSha256", OTHER),
+        ("planDigest", f"hmac-sha256:{OTHER}"),
+        ("request", "gdpr-req-124"),
+        ("verdict", "not-compliant"),
+    ],
+)
+def test_a_statement_about_something_else_is_noticed(folder: Path, name: str, value: str) -> None:
+    content = json.loads((folder / STATEMENT).read_bytes())
+    content["predicate"][name] = value
+    reseal(folder, STATEMENT, content)
+    with pytest.raises(BundleError, match=rf"statement\.json: {name}: not what the other files say"):
+        Bundle(folder)
+
+
+def test_a_result_that_was_replaced_contradicts_the_statement(folder: Path) -> None:
+    content = json.loads((folder / RESULT).read_bytes())
+    content["verdict"] = "inconclusive"
+    reseal(folder, RESULT, content)
+    with pytest.raises(BundleError, match=r"statement\.json: resultSha256, verdict: not"):
+        Bundle(folder)
+
+
+def test_a_plan_that_was_replaced_contradicts_the_statement(folder: Path) -> None:
+    reseal(folder, PLAN, {})
+    with pytest.raises(BundleError, match=r"statement\.json: planSha256: not"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"predicate": {"request": "gdpr-req-123"}}])
+def test_a_statement_of_another_form_is_refused(folder: Path, content: object) -> None:
+    reseal(folder, STATEMENT, content)
     with pytest.raises(BundleError, match="cannot be read"):
         Bundle(folder)
 

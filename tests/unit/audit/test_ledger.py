@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cu_audit.bundle import MANIFEST, RESULT, Bundle, seal
+from cu_audit.bundle import MANIFEST, Bundle, seal
 from cu_audit.canonical import canonical, sha256
 from cu_audit.ledger import LedgerError, read_ledger
 from cu_audit.records import Candidate, Outcome
 
 from compliance_unlearn.api import WorkspaceError
 from compliance_unlearn.evidence.ledger import Ledger
-from tests.bundles import MODEL, build_bundle
+from tests.bundles import MODEL, build_bundle, seal_with
 
 NOW = datetime(2026, 11, 5, 10, tzinfo=UTC)
 
@@ -31,10 +31,7 @@ def a_run(evidence: Path, name: str, source: str, candidate: str, *, promoted: b
     model = result.models[0].model_copy(
         update={"source": weights(source), "candidate": weights(candidate), "promoted": promoted}
     )
-    (folder / RESULT).write_bytes(canonical(result.model_copy(update={"models": (model,)})))
-    (folder / MANIFEST).unlink()
-    seal(folder)
-    return Bundle(folder)
+    return seal_with(folder, result.model_copy(update={"models": (model,)}))
 
 
 @pytest.fixture
@@ -97,6 +94,18 @@ def test_a_removed_line_breaks_the_chain(filled: Ledger, tmp_path: Path, line: i
     path.write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(LedgerError, match=f"line {line + 1} does not follow"):
         read_ledger(path)
+
+
+def test_the_end_of_the_chain_is_vouched_for_by_nothing_in_the_file(filled: Ledger, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    lines = path.read_bytes().splitlines()
+    lines[LAST] = lines[LAST].replace(b'"verdict":"compliant"', b'"verdict":"inconclusive"')
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert read_ledger(path)[LAST].verdict is Outcome.INCONCLUSIVE
+    path.write_bytes(b"\n".join(lines[:2]) + b"\n")
+    assert len(read_ledger(path)) == 2
+    path.unlink()
+    assert read_ledger(path) == []
 
 
 def test_lines_that_changed_places_break_the_chain(filled: Ledger, tmp_path: Path) -> None:
