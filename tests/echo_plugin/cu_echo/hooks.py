@@ -54,6 +54,7 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             summary="the candidate's outputs differ from the original's by a given amount at most",
             params="cu_echo.params:EchoCheckParams",
             factory="cu_echo.check:EchoCheck",
+            tests_forgetting=True,
         ),
         CheckSpec(
             name="echo-counts",

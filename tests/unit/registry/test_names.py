@@ -126,3 +126,8 @@ def test_a_broken_plugin_is_fatal_only_for_a_policy_that_names_it(tmp_path: Path
     policy = LoadedPolicy.load(policy_file(tmp_path, ("echo-drift: {at_most: 0.5}", "theirs: {}")))
     with pytest.raises(PluginError, match=r"request\.yaml:12:3: accept\.theirs: .*plugin `broken` .* is broken"):
         check_names(policy, workspace, load())
+
+
+def test_a_policy_must_name_a_check_that_tests_forgetting(tmp_path: Path, echo: Registry) -> None:
+    text = errors(tmp_path, echo, ("echo-drift: {at_most: 0.5}", "echo-counts: {}"))
+    assert "accept: names no check that tests forgetting; name one of: echo-drift" in text
