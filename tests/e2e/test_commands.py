@@ -94,7 +94,7 @@ def test_plan_counts_what_it_would_touch_and_changes_nothing(office: Office) -> 
     counts = {name: model["counts"][name] for name in ("forget", "forget-held-out", "retain", "retain-held-out")}
     assert counts == {"forget": 7, "forget-held-out": 3, "retain": 273, "retain-held-out": 117}
     assert done.json["plan"]["due"] == "2026-12-02"
-    assert done.json["plan"]["not_reached"] == ["The pictures themselves."]
+    assert "The pictures themselves." in done.json["plan"]["not_reached"]
 
 
 def test_apply_does_what_was_planned(office: Office, compliant: Finished) -> None:
