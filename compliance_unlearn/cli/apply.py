@@ -39,10 +39,14 @@ def apply(
     """
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
     from compliance_unlearn.cli.plan import resolve
+    from compliance_unlearn.engine.room import require_room
     from compliance_unlearn.workspace import Workspace
 
     reporter = ConsoleReporter()
-    with Workspace.find(policy.parent).lock():
+    workspace = Workspace.find(policy.parent)
+    workspace.require_ready()
+    require_room(workspace.root)
+    with workspace.lock():
         resolved = resolve(policy)
         if plan_digest is not None and plan_digest != resolved.digest:
             raise PolicyError(

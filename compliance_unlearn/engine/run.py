@@ -22,17 +22,13 @@ from compliance_unlearn.engine.measuring import Measured, ModelRun
 from compliance_unlearn.engine.pictures import report_pictures
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
+from compliance_unlearn.engine.room import require_room
 from compliance_unlearn.engine.settling import Settlement
 from compliance_unlearn.engine.verdict import decide, sentence
 from compliance_unlearn.evidence.ledger import open_bundle
 from compliance_unlearn.evidence.sealing import seal_bundle
 from compliance_unlearn.policy import redacted_yaml
 from compliance_unlearn.workspace.files import full_disk_is_an_error
-
-SPACE_FACTOR = 10
-"""A run needs this many times the size of the weights: two checkpoints with optimiser state, candidate, DVC's copy."""
-
-SPARE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -96,12 +92,7 @@ class Run:
             for model in self._resolved.plan.models
             for name in model.source.files
         )
-        needed, free = SPACE_FACTOR * weights + SPARE_BYTES, shutil.disk_usage(self._workspace.root).free
-        if free < needed:
-            raise WorkspaceError(
-                f"the disk is full: the run needs {needed // 2**20} MB, {free // 2**20} MB are free; "
-                "nothing was changed"
-            )
+        require_room(self._workspace.root, weights)
 
     def _require_same_plan(self, bundle: Bundle) -> None:
         """A bundle that was found must be the one of this very plan."""
