@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -62,8 +63,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_disk_without_room_for_the_run_is_refused(template: Office, small_disk: Path) -> None:
+@pytest.mark.parametrize("filled", [False, True], ids=["little room", "no room at all"])
+def test_a_disk_without_room_for_the_run_is_refused(template: Office, small_disk: Path, filled: bool) -> None:
     office = template.copy(small_disk / "office")
+    if filled:
+        with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(4096))
     before = office.snapshot()
     done = office.apply()
     assert refused(done, 4), done
