@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from compliance_unlearn.api import EvidenceSink, Plan, PublishError
 from cu_mlflow import content
+from cu_mlflow.database import make_database
 from cu_mlflow.description import describe_run
 from cu_mlflow.params import MlflowParams
 from cu_mlflow.probe import probe
@@ -62,6 +63,7 @@ class MlflowSink(EvidenceSink):
 
         uri = self._params.uri_in(self._root)
         probe(uri)
+        make_database(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def _run_of(self, client: MlflowClient, bundle: Bundle) -> Run:

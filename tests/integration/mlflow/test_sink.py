@@ -16,6 +16,7 @@ import pytest
 from cu_audit.bundle import Bundle
 from cu_audit.records import FORGET, RETAIN, Outcome
 from cu_mlflow.params import MlflowParams
+from cu_mlflow.settings import quiet
 from cu_mlflow.sink import MlflowSink
 
 from compliance_unlearn.api import PublishError
@@ -225,6 +226,22 @@ def test_killed_half_way_the_next_call_ends_in_one_finished_run(
     assert len(versions(root)) == 1
     history = client_of(root).get_metric_history(receipt.run_id, "loss.forget")
     assert len(history) == len(bundle.result.models[0].loss.steps)
+
+
+def test_a_database_whose_making_was_cut_short_is_made_again(tmp_path: Path, bundle: Bundle) -> None:
+    root = tmp_path / "workspace"
+    root.mkdir()
+    command = [sys.executable, "-W", "ignore", "-c", PUBLISH, str(root), str(bundle.folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while not any(path.stat().st_size for path in root.iterdir()):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (root / "mlflow.db").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    with quiet():
+        assert [run.info.status for run in all_runs(root)] == ["FINISHED"]
+    assert sorted(path.name for path in root.iterdir()) == ["mlartifacts", "mlflow.db"]
 
 
 def test_a_new_database_is_made_without_a_word(
