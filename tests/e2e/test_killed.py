@@ -101,7 +101,6 @@ def test_killed_again_and_again(office: Office, compliant: Finished) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="MLflow cannot use a database whose making was cut short; the sink must make it aside")
 def test_killed_while_the_tracker_makes_its_database(template: Office, compliant: Finished, tmp_path: Path) -> None:
     """The workspace's first run, which makes the database for some seconds; all other tests start from one."""
     without = template.copy(tmp_path / "without")
