@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compliance_unlearn.api import WorkspaceError
+from compliance_unlearn.workspace.files import full_disk_is_an_error
 
 
 @contextmanager
@@ -28,7 +29,8 @@ def exclusive(path: Path) -> Iterator[None]:
                 f"another cu apply is using this workspace (process {holder or 'unknown'}); wait until it has finished"
             ) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with full_disk_is_an_error(path.parent):
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         try:
             yield
         finally:
