@@ -167,10 +167,12 @@ class Planner:
         kept = RecordSet([*sets[RETAIN], *sets[RETAIN_HELD_OUT]])
         forgotten = self._standing.select(name, kept, entries, policy.request.id)
         sets |= {part: sets[part] - forgotten for part in (RETAIN, RETAIN_HELD_OUT)}
-        retain_dataset, retain = self._retain(dataset, sets)
+        retain_dataset, retain = self._retain(dataset, sets, forgotten)
         return ModelSets(dataset, sets, retain_dataset, retain, forgotten)
 
-    def _retain(self, dataset: OpenDataset, sets: Mapping[str, RecordSet]) -> tuple[OpenDataset | None, RecordSet]:
+    def _retain(
+        self, dataset: OpenDataset, sets: Mapping[str, RecordSet], forgotten: RecordSet
+    ) -> tuple[OpenDataset | None, RecordSet]:
         """What the optimiser may use as retain data; what is measured stays the model's own data set."""
         retain, datasets = self._policy.policy.retain, self._workspace.file.datasets
         if retain.use == "none":
@@ -180,7 +182,7 @@ class Planner:
             if datasets[retain.dataset].path == datasets[dataset.tree.pin.dataset].path:
                 raise PolicyError("retain: the proxy is the model's own data set; say `retain: {use: dataset}`")
             proxy = self._open(retain.dataset, datasets[retain.dataset].revision)
-            forget = RecordSet([*sets[FORGET], *sets[FORGET_HELD_OUT]])
+            forget = RecordSet([*sets[FORGET], *sets[FORGET_HELD_OUT], *forgotten])
             records = without_copies(proxy, proxy.source.resolve(self._policy.retain_selector), dataset, forget)
             dataset = proxy
         else:

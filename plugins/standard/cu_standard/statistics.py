@@ -114,3 +114,9 @@ def structural_similarity(outputs: Outputs) -> torch.Tensor:
     whole = torch.nn.functional.max_pool2d(given, SSIM_WINDOW, stride=1) == 0
     scored = torch.where(whole, local.mean(dim=1, keepdim=True), 0.0)
     return scored.flatten(1).sum(dim=1) / whole.flatten(1).sum(dim=1)
+
+
+def finite_mean(values: torch.Tensor) -> float | None:
+    """The mean, or None if any value is not finite: an infinite value is named, never averaged away."""
+    mean = float(values.double().mean())
+    return mean if torch.isfinite(values).all() else None

@@ -1,5 +1,6 @@
 """One run at a time, across processes, and a process that dies leaves no lock behind."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
         holder.kill()
         holder.wait()
         with workspace.lock():
-            pass
+            assert (workspace.state / "lock").read_bytes() == str(os.getpid()).encode()
 
 
 def test_a_run_that_ends_in_an_error_lets_the_next_one_in(tmp_path: Path) -> None:

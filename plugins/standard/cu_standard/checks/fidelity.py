@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from cu_audit.records import SETS, BeforeAfter
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_standard.params import NoParams
-from cu_standard.statistics import peak_signal_noise_ratio, structural_similarity
+from cu_standard.statistics import finite_mean, peak_signal_noise_ratio, structural_similarity
 
 
 class Fidelity(Check):
@@ -30,9 +29,3 @@ class Fidelity(Check):
             for metric, figure in figures.items()
         }
         return Measurement(metrics=metrics)
-
-
-def finite_mean(values: torch.Tensor) -> float | None:
-    """The mean, or None if any value is not finite: an infinite value is named, never averaged away."""
-    mean = float(values.double().mean())
-    return mean if torch.isfinite(values).all() else None

@@ -16,7 +16,7 @@ from cu_audit.records import RETAIN, RETAIN_HELD_OUT, CheckResult, Control, Inte
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.params import RetainDriftParams
-from cu_standard.statistics import at_most, cluster_means, mean_interval, peak_signal_noise_ratio
+from cu_standard.statistics import at_most, cluster_means, finite_mean, mean_interval, peak_signal_noise_ratio
 
 WORST_SUBJECT = "worst-subject"
 
@@ -55,7 +55,7 @@ class RetainDrift(Check):
             claim="For pictures that are not to be forgotten the model is as good as before, within the margin.",
             verdict=verdict,
             gates=True,
-            value=_finite(drops),
+            value=finite_mean(drops),
             unit="dB",
             interval=interval,
             threshold=margin,
@@ -72,7 +72,7 @@ class RetainDrift(Check):
         return Control(
             name="model that answers everything with noise outputs",
             expected="fails: the drop is above the margin",
-            value=_finite(drops),
+            value=finite_mean(drops),
             behaved=interval is not None and at_most(interval, self._params.psnr_drop_at_most) is Verdict.FAILED,
         )
 
@@ -104,7 +104,7 @@ class RetainDrift(Check):
             claim="No single retained subject lost more than the margin.",
             verdict=verdict,
             gates=margin is not None,
-            value=_finite(worst),
+            value=finite_mean(worst),
             unit="dB",
             interval=interval,
             threshold=margin,
@@ -174,7 +174,3 @@ def _severity(values: torch.Tensor) -> float:
     """The mean drop; a drop that is not a number is the worst."""
     mean = float(values.mean())
     return math.inf if math.isnan(mean) else mean
-
-
-def _finite(values: torch.Tensor) -> float | None:
-    return float(values.double().mean()) if torch.isfinite(values).all() else None
