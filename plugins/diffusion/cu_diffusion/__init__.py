@@ -1,0 +1,1 @@
+"""Model adapter for conditional diffusion models in pixel space."""
