@@ -1,0 +1,43 @@
+"""What a workspace may say about a VQ-GAN."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Architecture(BaseModel):
+    """Size of a new model; the defaults make one of a million parameters for 64 by 64 grey images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int = Field(default=64, ge=4, description="edge of the square images in pixels")
+    channels: int = Field(default=1, ge=1, description="1 for grey, 3 for RGB")
+    block_out_channels: tuple[int, ...] = Field(
+        default=(32, 64, 64), min_length=1, description="width at each resolution; each but the last halves the image"
+    )
+    layers_per_block: int = Field(default=1, ge=1, description="residual blocks at each resolution of the encoder")
+    norm_groups: int = Field(default=16, ge=1, description="groups of the group normalisation")
+    latent_channels: int = Field(default=8, ge=1, description="channels of a code")
+    codes: int = Field(default=256, ge=2, description="codes in the codebook")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(width < 1 or width % self.norm_groups for width in self.block_out_channels):
+            raise ValueError("each of block_out_channels must be a multiple of norm_groups")
+        if self.image_size % 2 ** (len(self.block_out_channels) - 1):
+            raise ValueError("image_size must be a multiple of 2 for each of block_out_channels but the last")
+        return self
+
+
+class VqganParams(BaseModel):
+    """Parameters of the adapter ``vqgan``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    architecture: Architecture = Field(
+        default_factory=Architecture, description="of a model that is trained here; one that is loaded brings its own"
+    )
+    perceptual: float = Field(default=1.0, ge=0, description="weight of the perceptual loss; 0 does without it")
+    adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 does without it")
