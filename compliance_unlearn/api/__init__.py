@@ -27,6 +27,7 @@ from compliance_unlearn.api.errors import (
     PublishError,
     WorkspaceError,
 )
+from compliance_unlearn.api.features import FeatureNet, feature_net
 from compliance_unlearn.api.hookspecs import hookimpl
 from compliance_unlearn.api.lineage import LineageStep, LineageStore
 from compliance_unlearn.api.loop import LoopSettings
@@ -69,6 +70,7 @@ __all__ = [
     "DataTree",
     "Degraded",
     "EvidenceSink",
+    "FeatureNet",
     "Finding",
     "Ids",
     "ImageSet",
@@ -108,6 +110,7 @@ __all__ = [
     "WorkspaceError",
     "World",
     "columns_of",
+    "feature_net",
     "hidden_pixels",
     "hookimpl",
     "texts_of",
