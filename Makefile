@@ -1,7 +1,7 @@
 # Targets that a newcomer guesses. Everything happens in .venv at the root of the repository.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PLUGINS := -e audit -e plugins/standard -e plugins/mae -e plugins/dvc -e plugins/mlflow
+PLUGINS := -e audit -e plugins/standard -e plugins/mae -e plugins/vqgan -e plugins/diffusion -e plugins/dvc -e plugins/mlflow
 PROJECT_FILES := pyproject.toml constraints.txt audit/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -47,7 +47,7 @@ clean: ## Remove the environment and the demonstration's workspace.
 
 .venv/base.stamp: constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) hatchling editables
+	$(PIP) hatchling editables setuptools wheel
 	touch $@
 
 .venv/demo.stamp: .venv/base.stamp $(PROJECT_FILES)

@@ -51,7 +51,17 @@ from compliance_unlearn.api.specs import (
     StrategySpec,
 )
 from compliance_unlearn.api.strategy import Batch, ImageSet, LossTerms, NoiseSource, Strategy, StrategyContext
-from compliance_unlearn.api.task import Inpaint, Outpaint, RandomMask, Task, hidden_pixels
+from compliance_unlearn.api.task import (
+    Colourise,
+    Inpaint,
+    Outpaint,
+    RandomMask,
+    SuperResolve,
+    Task,
+    hidden_pixels,
+    shown_pixels,
+)
+from compliance_unlearn.api.views import Views, seeded_noise, seeded_uniform
 
 __all__ = [
     "API_VERSION",
@@ -62,6 +72,7 @@ __all__ = [
     "Check",
     "CheckContext",
     "CheckSpec",
+    "Colourise",
     "Compare",
     "ComplianceError",
     "DataError",
@@ -106,12 +117,17 @@ __all__ = [
     "Strategy",
     "StrategyContext",
     "StrategySpec",
+    "SuperResolve",
     "Task",
+    "Views",
     "WorkspaceError",
     "World",
     "columns_of",
     "feature_net",
     "hidden_pixels",
     "hookimpl",
+    "seeded_noise",
+    "seeded_uniform",
+    "shown_pixels",
     "texts_of",
 ]

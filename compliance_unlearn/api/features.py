@@ -95,7 +95,9 @@ class FeatureNet:
         import torch
 
         network = self._on(images.device)
-        parts = [network.extract_features(self._resized(chunk)).mean(dim=(2, 3)) for chunk in torch.split(images, CHUNK)]
+        parts = [
+            network.extract_features(self._resized(chunk)).mean(dim=(2, 3)) for chunk in torch.split(images, CHUNK)
+        ]
         return torch.cat(parts).float()
 
     def class_probabilities(self, embeddings: torch.Tensor) -> torch.Tensor:

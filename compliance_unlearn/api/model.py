@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 from compliance_unlearn.api.boundary import plugin_boundary
 from compliance_unlearn.api.errors import ModelError, PluginError
 from compliance_unlearn.api.task import Task, hidden_pixels
+from compliance_unlearn.api.views import Views
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +71,8 @@ class ModelAdapter(ABC):
 
     Attributes:
         samples: whether a reconstruction takes more than one pass of encoder and decoder, as diffusion does, so that
-            it is not what `decode` makes of what `encode` gives. Such a family overrides `_reconstruct`.
+            it is not what `decode` makes of what `encode` gives. Such a family overrides `_reconstruct`, perhaps
+            `_training_view`, and draws what is random from the seeds of the views.
     """
 
     samples: ClassVar[bool] = False
@@ -109,8 +112,15 @@ class ModelAdapter(ABC):
         raise ModelError(f"{type(self).__name__} cannot train a model from the beginning")
 
     @abstractmethod
-    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Any:
+    def _degrade(self, images: torch.Tensor, views: Views) -> Any:
         """T(x): whatever `_encode` and `_decode` need to know. Put no hidden pixel into it, and none of the weights."""
+
+    def _training_view(self, images: torch.Tensor, views: Views) -> Any:
+        """T(x) as the model meets it in training, of the kind that `_degrade` gives; the same for most families.
+
+        A diffusion model gives a point between image and noise here: its time and noise come from ``views.seeds``.
+        """
+        return self._degrade(images, views)
 
     @abstractmethod
     def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
@@ -144,7 +154,19 @@ class ModelAdapter(ABC):
         """Names in the state dict of what is the encoder's alone: nothing that the decoder reads, no fixed tables."""
 
     @abstractmethod
-    def _training_loss(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor: ...
+    def _training_loss(self, images: torch.Tensor, targets: torch.Tensor, views: Views) -> torch.Tensor:
+        """The model's own pre-training loss: it is shown T(images) and asked for ``targets``.
+
+        Args:
+            images: ``[n, channels, height, width]``.
+            targets: of the same shape: ``images`` themselves in base training, something else for a strategy that
+                teaches wrong answers. May lie outside of [0, 1].
+            views: what is hidden, and seeds for all that is random.
+        """
+
+    def _training_networks(self) -> Mapping[str, torch.nn.Module]:
+        """Networks that are trained beside the model and never exported, such as a discriminator; made in `_create`."""
+        return {}
 
     @abstractmethod
     def _export(self, folder: Path) -> None:
@@ -170,7 +192,8 @@ class ModelAdapter(ABC):
         """Initialise a new model with random weights."""
         with self._boundary("create"):
             self._create(statistics, generator)
-            self.module.to(device)
+            for network in (self.module, *self._training_networks().values()):
+                network.to(device)
             self._require_description()
         return self
 
@@ -183,34 +206,39 @@ class ModelAdapter(ABC):
         return twin
 
     @final
-    def masks(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Masks of this model's task: boolean ``[count, 1, height, width]`` on the CPU, True where hidden."""
-        with self._boundary("masks"):
+    def views(self, count: int, generator: torch.Generator) -> Views:
+        """Views of ``count`` images for this model's task, on the CPU."""
+        import torch
+
+        with self._boundary("views"):
             shape, cell = self.image_shape, self.cell
-        return hidden_pixels(self.task, count, shape.height, shape.width, cell, generator)
+        hidden = hidden_pixels(self.task, count, shape.height, shape.width, cell, generator)
+        if self.samples:
+            return Views(hidden, torch.randint(2**62, (count,), generator=generator))
+        return Views(hidden, torch.zeros(count, dtype=torch.long))
 
     @final
-    def degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> Degraded:
-        """T(x) under given masks.
+    def degrade(self, images: torch.Tensor, views: Views) -> Degraded:
+        """T(x) under given views, without any hidden pixel: what is measured.
 
         Args:
             images: ``[n, channels, height, width]``.
-            hidden: boolean ``[n, 1, height, width]``.
+            views: one for each image.
         """
-        import torch
+        images, views = self._fitting(images, views)
+        with self._boundary("degrade"):
+            return Degraded(views.hidden, self._degrade(images, views))
 
-        with self._boundary("degrade"):
-            shape, device = self.image_shape, next(self.module.parameters()).device
-        expected = (len(images), shape.channels, shape.height, shape.width)
-        if tuple(images.shape) != expected or tuple(hidden.shape) != (expected[0], 1, *expected[2:]):
-            raise ModelError(
-                f"the model takes images {expected}, got {tuple(images.shape)} with mask {tuple(hidden.shape)}"
-            )
-        if hidden.dtype != torch.bool:
-            raise ModelError(f"a mask is boolean, got {hidden.dtype}")
-        images, hidden = images.to(device), hidden.to(device)
-        with self._boundary("degrade"):
-            return Degraded(hidden, self._degrade(images, hidden))
+    @final
+    def training_view(self, images: torch.Tensor, views: Views) -> Degraded:
+        """T(x) as the model meets it in training: what objectives align.
+
+        For most families the same as `degrade`. A diffusion model sees a noised image there, hidden pixels included, so
+        with noise images everything that it sees is noise.
+        """
+        images, views = self._fitting(images, views)
+        with self._boundary("training_view"):
+            return Degraded(views.hidden, self._training_view(images, views))
 
     @final
     def encode(self, degraded: Degraded) -> tuple[torch.Tensor, ...]:
@@ -251,16 +279,36 @@ class ModelAdapter(ABC):
         return Reconstruction(images, generated)
 
     @final
-    def training_loss(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The model's own pre-training loss on a batch, a scalar; masks are drawn from ``generator``."""
-        hidden = self.masks(len(images), generator)
+    def training_loss(
+        self, images: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The model's own pre-training loss on a batch, a scalar.
+
+        Args:
+            images: ``[n, channels, height, width]``.
+            generator: source of the views.
+            targets: what the model is asked for, of the same shape; None asks for ``images``.
+        """
+        images, views = self._fitting(images, self.views(len(images), generator))
+        if targets is not None and targets.shape != images.shape:
+            raise ModelError(f"targets must be like the images {tuple(images.shape)}, got {tuple(targets.shape)}")
         with self._boundary("training_loss"):
-            device = next(self.module.parameters()).device
-            loss = self._training_loss(images.to(device), hidden.to(device))
+            loss = self._training_loss(images, images if targets is None else targets.to(images.device), views)
             scalar = loss.numel() == 1 and not loss.dim()
         if not scalar:
             raise PluginError(f"{type(self).__name__}.training_loss must return a scalar")
         return loss
+
+    @final
+    def training_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Everything that base training optimises: the model, and networks that are trained beside it."""
+        with self._boundary("training_parameters"):
+            beside = {
+                f"{network}.{name}": parameter
+                for network, module in self._training_networks().items()
+                for name, parameter in module.named_parameters()
+            }
+            return {name: value for name, value in self.module.named_parameters() if value.requires_grad} | beside
 
     @final
     def encoder_parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -280,6 +328,27 @@ class ModelAdapter(ABC):
 
     def _boundary(self, action: str) -> Any:
         return plugin_boundary(type(self).__name__, action, ModelError)
+
+    def _fitting(self, images: torch.Tensor, views: Views) -> tuple[torch.Tensor, Views]:
+        """Images and masks on the model's device.
+
+        Raises:
+            ModelError: their shapes do not fit the model or each other.
+        """
+        import torch
+
+        with self._boundary("image_shape"):
+            size, device = self._size(), next(self.module.parameters()).device
+        expected, hidden = (len(images), *size), views.hidden
+        if tuple(images.shape) != expected or tuple(hidden.shape) != (expected[0], 1, *expected[2:]):
+            raise ModelError(
+                f"the model takes images {expected}, got {tuple(images.shape)} with mask {tuple(hidden.shape)}"
+            )
+        if hidden.dtype != torch.bool:
+            raise ModelError(f"a mask is boolean, got {hidden.dtype}")
+        if tuple(views.seeds.shape) != (expected[0],):
+            raise ModelError(f"views hold one seed an image, got {tuple(views.seeds.shape)}")
+        return images.to(device), Views(hidden.to(device), views.seeds)
 
     def _size(self) -> tuple[int, int, int]:
         shape = self.image_shape

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from compliance_unlearn.api.errors import ModelError
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,7 +40,23 @@ class RandomMask(_Task):
     ratio: float = Field(default=0.75, gt=0, lt=1)
 
 
-Task = Annotated[Inpaint | Outpaint | RandomMask, Field(discriminator="kind")]
+class SuperResolve(_Task):
+    """Show the image at a lower resolution, each ``factor`` by ``factor`` square as its mean; hide every pixel."""
+
+    kind: Literal["super-resolve"] = "super-resolve"
+    factor: int = Field(default=4, ge=2)
+
+
+class Colourise(_Task):
+    """Show the brightness of the image (ITU-R BT.601) in place of its colours; hide every pixel."""
+
+    kind: Literal["colourise"] = "colourise"
+
+
+Task = Annotated[Inpaint | Outpaint | RandomMask | SuperResolve | Colourise, Field(discriminator="kind")]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the brightness of a pixel (ITU-R BT.601-7, section 2.5.1)."""
 
 
 def hidden_pixels(
@@ -57,9 +75,13 @@ def hidden_pixels(
         generator: source of the random choice; untouched by tasks that have none.
 
     Returns:
-        Boolean ``[count, 1, height, width]``, True where hidden.
+        Boolean ``[count, 1, height, width]``, True where hidden; everywhere for tasks that show the whole image in a
+        poorer form.
     """
     import torch
+
+    if isinstance(task, SuperResolve | Colourise):
+        return torch.ones(count, 1, height, width, dtype=torch.bool)
 
     rows, columns = height // cell, width // cell
     if isinstance(task, RandomMask):
@@ -75,3 +97,34 @@ def hidden_pixels(
         box[..., top : top + box_rows, left : left + box_columns] = True
         grid = (box if isinstance(task, Inpaint) else ~box).expand(count, 1, rows, columns)
     return grid.repeat_interleave(cell, dim=2).repeat_interleave(cell, dim=3)
+
+
+def shown_pixels(task: Task, images: torch.Tensor, hidden: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
+    """T(x) as an image, for families that take pixels in a grid.
+
+    Args:
+        task: how images are degraded.
+        images: ``[n, channels, height, width]``; noise outside of [0, 1] is not clipped.
+        hidden: boolean ``[n, 1, height, width]``.
+        fill: ``[channels]``, what stands where a pixel is hidden.
+
+    Returns:
+        ``[n, channels, height, width]``.
+
+    Raises:
+        ModelError: the task does not suit the images.
+    """
+    import torch
+
+    channels, height, width = images.shape[1:]
+    if isinstance(task, SuperResolve):
+        if height % task.factor or width % task.factor:
+            raise ModelError(f"super-resolve: {height} by {width} pixels are no multiple of the factor {task.factor}")
+        small = torch.nn.functional.avg_pool2d(images, task.factor)
+        return small.repeat_interleave(task.factor, dim=2).repeat_interleave(task.factor, dim=3)
+    if isinstance(task, Colourise):
+        if channels != len(LUMA):
+            raise ModelError(f"colourise: the model has {channels} channels; images in colour have {len(LUMA)}")
+        brightness = torch.einsum("nchw,c->nhw", images, torch.tensor(LUMA, device=images.device, dtype=images.dtype))
+        return brightness[:, None].expand_as(images)
+    return torch.where(hidden, fill.to(images)[:, None, None], images)

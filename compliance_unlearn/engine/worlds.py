@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT
 
-from compliance_unlearn.api import ModelAdapter, NoiseSource, Outputs, Reconstruction, Record, World
+from compliance_unlearn.api import ModelAdapter, NoiseSource, Outputs, Reconstruction, Record, Views, World
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.randomness import generator_for
 
@@ -55,8 +55,8 @@ class MeasuredWorlds:
         self.candidate = original
         self.encoder_tensors = frozenset(original_model.encoder_parameters())
         self._truth = {name: sets[name].batch(chosen) for name, chosen in self._chosen.items()}
-        self._masks = {
-            name: original_model.masks(count, self.generator(f"masks of {name}")) for name, count in self.counts.items()
+        self._views = {
+            name: original_model.views(count, self.generator(f"masks of {name}")) for name, count in self.counts.items()
         }
         self._outputs: dict[tuple[World, str], Outputs] = {}
         self._noise_outputs: dict[tuple[str, int], Outputs] = {}
@@ -92,7 +92,7 @@ class MeasuredWorlds:
             generator = self.generator(f"noise part {part}")
             model = self._models[World.ORIGINAL]
             noise = self._noise.sample(count, generator)
-            made = reconstruct(model, noise, model.masks(count, generator))
+            made = reconstruct(model, noise, model.views(count, generator))
             self._noise_outputs[key] = Outputs(noise, made.images, made.generated, torch.full((count,), -1))
         return self._noise_outputs[key]
 
@@ -110,7 +110,7 @@ class MeasuredWorlds:
         fed = truth = self._truth[name]
         if world is World.NOISE:
             fed = self._noise.sample(len(truth), self.generator(f"noise in place of {name}"))
-        made = reconstruct(self._models[world], fed, self._masks[name])
+        made = reconstruct(self._models[world], fed, self._views[name])
         return Outputs(truth, made.images, made.generated, self._subjects[name])
 
     def _union(self, world: World) -> Outputs:
@@ -128,10 +128,10 @@ class MeasuredWorlds:
 
 
 @torch.no_grad()
-def reconstruct(model: ModelAdapter, images: torch.Tensor, masks: torch.Tensor) -> Reconstruction:
+def reconstruct(model: ModelAdapter, images: torch.Tensor, views: Views) -> Reconstruction:
     """Reconstructions of ``[n, channels, height, width]`` on the CPU, in chunks."""
     parts = [
-        model.reconstruct(model.degrade(images[start : start + CHUNK], masks[start : start + CHUNK]))
+        model.reconstruct(model.degrade(images[start : start + CHUNK], views[start : start + CHUNK]))
         for start in range(0, len(images), CHUNK)
     ]
     return Reconstruction(

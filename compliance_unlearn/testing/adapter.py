@@ -91,28 +91,28 @@ class ModelAdapterConformance:
 
     def test_hidden_pixels_reach_neither_features_nor_generated_pixels(self, adapter: ModelAdapter) -> None:
         batch = images(adapter, 3)
-        hidden = adapter.masks(3, generator(1))
-        other = torch.where(hidden, 1.0 - batch, batch)
+        views = adapter.views(3, generator(1))
+        other = torch.where(views.hidden, 1.0 - batch, batch)
         with torch.no_grad():
-            first, second = adapter.degrade(batch, hidden), adapter.degrade(other, hidden)
+            first, second = adapter.degrade(batch, views), adapter.degrade(other, views)
             assert same(adapter.encode(first), adapter.encode(second))
             made, again = adapter.reconstruct(first), adapter.reconstruct(second)
         generated = made.generated.expand_as(batch)
         assert torch.equal(made.images[generated], again.images[generated])
 
     def test_visible_pixels_reach_the_features(self, adapter: ModelAdapter) -> None:
-        hidden = adapter.masks(1, generator(1))
+        views = adapter.views(1, generator(1))
         with torch.no_grad():
-            first = adapter.encode(adapter.degrade(images(adapter, 1), hidden))
-            second = adapter.encode(adapter.degrade(1.0 - images(adapter, 1), hidden))
+            first = adapter.encode(adapter.degrade(images(adapter, 1), views))
+            second = adapter.encode(adapter.degrade(1.0 - images(adapter, 1), views))
         assert not same(first, second)
 
     def test_noise_beyond_black_and_white_is_not_clipped(self, adapter: ModelAdapter) -> None:
-        hidden = adapter.masks(2, generator(1))
+        views = adapter.views(2, generator(1))
         noise = 0.5 + 2.0 * torch.randn(images(adapter, 2).shape, generator=generator(2))
         with torch.no_grad():
-            raw = adapter.encode(adapter.degrade(noise, hidden))
-            clipped = adapter.encode(adapter.degrade(noise.clamp(0.0, 1.0), hidden))
+            raw = adapter.encode(adapter.degrade(noise, views))
+            clipped = adapter.encode(adapter.degrade(noise.clamp(0.0, 1.0), views))
         assert all(part.isfinite().all() for part in raw)
         assert not same(raw, clipped)
 
@@ -134,13 +134,13 @@ class ModelAdapterConformance:
     # -- encoder and decoder -----------------------------------------------------------------------------------------
 
     def test_the_decoder_knows_the_features_and_nothing_else_of_the_encoder(self, adapter: ModelAdapter) -> None:
-        batch, hidden = images(adapter, 2), adapter.masks(2, generator(1))
+        batch, views = images(adapter, 2), adapter.views(2, generator(1))
         with torch.no_grad():
-            features = tuple(part.clone() for part in adapter.encode(adapter.degrade(batch, hidden)))
-            before = adapter.decode(adapter.degrade(batch, hidden), features)
+            features = tuple(part.clone() for part in adapter.encode(adapter.degrade(batch, views)))
+            before = adapter.decode(adapter.degrade(batch, views), features)
             change_encoder(adapter)
-            adapter.encode(adapter.degrade(1.0 - batch, hidden))
-            after = adapter.decode(adapter.degrade(batch, hidden), features)
+            adapter.encode(adapter.degrade(1.0 - batch, views))
+            after = adapter.decode(adapter.degrade(batch, views), features)
         assert torch.equal(before, after)
 
     def test_other_features_give_other_generated_pixels(self, adapter: ModelAdapter) -> None:
@@ -333,7 +333,7 @@ def images(adapter: ModelAdapter, count: int) -> torch.Tensor:
 
 def degraded(adapter: ModelAdapter, batch: torch.Tensor) -> Degraded:
     """T(x) under the adapter's task."""
-    return adapter.degrade(batch, adapter.masks(len(batch), generator(1)))
+    return adapter.degrade(batch, adapter.views(len(batch), generator(1)))
 
 
 def change_encoder(adapter: ModelAdapter) -> None:

@@ -180,8 +180,8 @@ def original_outputs(office: Office) -> list[Pixels]:
     adapter.load(office.root / "models/face-mae/original", torch.device("cpu"))
     seen = torch.from_numpy(np.stack([model_sees(path) for path in office.forget_files()]))[:, None].float() / 255
     with torch.no_grad():
-        masks = adapter.masks(len(seen), torch.Generator().manual_seed(0))
-        images = adapter.reconstruct(adapter.degrade(seen, masks)).images
+        views = adapter.views(len(seen), torch.Generator().manual_seed(0))
+        images = adapter.reconstruct(adapter.degrade(seen, views)).images
     made: Pixels = (images[:, 0, CELL:-CELL, CELL:-CELL] * 255).round().to(torch.uint8).numpy()
     return [picture.reshape(2, CELL, 2, CELL).swapaxes(1, 2).reshape(-1, CELL, CELL) for picture in made]
 

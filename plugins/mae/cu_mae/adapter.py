@@ -15,6 +15,7 @@ from compliance_unlearn.api import (
     PixelStatistics,
     RandomMask,
     Task,
+    Views,
     WorkspaceError,
 )
 from cu_mae import layout
@@ -101,7 +102,7 @@ class MaeAdapter(ModelAdapter):
         }
 
     def _create(self, statistics: PixelStatistics, generator: torch.Generator) -> None:
-        ratio = self.task.ratio if isinstance(self.task, RandomMask) else self.task.area
+        ratio = self.task.ratio if isinstance(self.task, RandomMask) else getattr(self.task, "area", 0.75)
         self._config = architecture_config(self._params.architecture, ratio)
         if not len(statistics.mean) == len(statistics.std) == self._shape.channels:
             raise ModelError(f"the model takes {self._shape.channels} channels, the images have {len(statistics.mean)}")
@@ -109,8 +110,8 @@ class MaeAdapter(ModelAdapter):
         network = initialise_network(complete_config(self._config), generator)
         self._named = NamedNetwork(network, {name: classic_name(name) for name in network.state_dict()})
 
-    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> VisiblePatches:
-        shown, masked = split_patches(hidden, self._patch)
+    def _degrade(self, images: torch.Tensor, views: Views) -> VisiblePatches:
+        shown, masked = split_patches(views.hidden, self._patch)
         return VisiblePatches(take(patchify(images, self._patch), shown), shown, masked)
 
     def _encode(self, inputs: VisiblePatches) -> tuple[torch.Tensor, ...]:
@@ -132,12 +133,12 @@ class MaeAdapter(ModelAdapter):
         mean, std = self._moments(filled)
         return unpatchify(assemble(inputs, filled * std + mean), self._patch, self._shape.height, self._shape.width)
 
-    def _training_loss(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        shown, masked = split_patches(hidden, self._patch)
-        patches = self._normalise(patchify(images, self._patch))
-        tokens = encode(self.module.network, take(patches, shown), shown)
-        predicted = decode(self.module.network, tokens, shown, masked).float()
-        return torch.mean((predicted - hidden_target(patches, masked, self._config["norm_pix_loss"])) ** 2)
+    def _training_loss(self, images: torch.Tensor, targets: torch.Tensor, views: Views) -> torch.Tensor:
+        inputs = self._degrade(images, views)
+        tokens = encode(self.module.network, self._normalise(inputs.pixels), inputs.visible)
+        predicted = decode(self.module.network, tokens, inputs.visible, inputs.hidden).float()
+        wanted = self._normalise(patchify(targets, self._patch))
+        return torch.mean((predicted - hidden_target(wanted, inputs.hidden, self._config["norm_pix_loss"])) ** 2)
 
     def _encoder_tensors(self) -> frozenset[str]:
         return frozenset(

@@ -10,24 +10,63 @@ PARAMS = "cu_standard.params"
 CHECKS = "cu_standard.checks"
 
 
+LOOP: tuple[tuple[str, str | int | float], ...] = (
+    ("steps", 1200),
+    ("learning_rate", 2e-3),
+    ("warmup", 100),
+    ("schedule", "cosine"),
+    ("precision", "auto"),
+    ("checkpoint_every", 100),
+)
+"""Of all strategies, so that comparisons give each the same budget."""
+
+
 @hookimpl
 def cu_register_strategies() -> Sequence[StrategySpec]:
     """The unlearning methods."""
     return (
-        StrategySpec(
-            name="encoder-alignment",
-            summary="L2 alignment of the encoder: forget towards noise, retain held (Li et al., ICLR 2024)",
-            params=f"{PARAMS}:EncoderAlignmentParams",
-            factory="cu_standard.strategies.encoder_alignment:EncoderAlignment",
-            loop=(
-                ("steps", 1200),
-                ("learning_rate", 2e-3),
-                ("warmup", 100),
-                ("schedule", "cosine"),
-                ("precision", "auto"),
-                ("checkpoint_every", 100),
-            ),
+        _strategy(
+            "encoder-alignment",
+            "L2 alignment of the encoder: forget towards noise, retain held (Li et al., ICLR 2024)",
+            "EncoderAlignment",
         ),
+        _strategy(
+            "output-alignment",
+            "encoder alignment with the loss taken after the frozen decoder",
+            "OutputAlignment",
+        ),
+        _strategy(
+            "distribution-matching",
+            "forget features spread like noise features (energy distance): no collapse, nothing memorised",
+            "DistributionMatching",
+        ),
+        _strategy(
+            "epsilon-constrained",
+            "hold retain as well as possible, subject to forgetting enough (arXiv 2408.01689)",
+            "EpsilonConstrained",
+            params="EpsilonConstrainedParams",
+        ),
+        _strategy("random-encoder", "baseline: align forget features with random numbers", "RandomEncoder"),
+        *(
+            _strategy(name, summary, factory, module="training_loss", params="TrainingLossParams")
+            for name, summary, factory in (
+                ("max-loss", "baseline: ascend the training loss on the forget set", "MaxLoss"),
+                ("noisy-label", "baseline: ask for noise where a forget image is shown", "NoisyLabel"),
+                ("retain-label", "baseline: ask for retain images where a forget image is shown", "RetainLabel"),
+            )
+        ),
+    )
+
+
+def _strategy(
+    name: str, summary: str, factory: str, *, module: str = "", params: str = "AlignmentParams"
+) -> StrategySpec:
+    return StrategySpec(
+        name=name,
+        summary=summary,
+        params=f"{PARAMS}:{params}",
+        factory=f"cu_standard.strategies.{module or name.replace('-', '_')}:{factory}",
+        loop=LOOP,
     )
 
 

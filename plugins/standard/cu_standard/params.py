@@ -15,18 +15,37 @@ class NoParams(Params):
     """Of objects that have nothing to set."""
 
 
-class EncoderAlignmentParams(Params):
-    """Settings of the encoder alignment."""
+class AlignmentParams(Params):
+    """Settings of all strategies that align a student with its teacher."""
 
     alpha: float = Field(default=0.2, gt=0, description="weight of the forget term")
     augment: bool = Field(
         default=True, description="vary forget images, so that unseen ones follow, and mirror retain images"
     )
+    forget_depths: int | None = Field(
+        default=None, ge=1, description="how many of the deepest features forget; all are held on retain images"
+    )
     noise_bank: int = Field(default=512, ge=16, description="noise images whose teacher features are drawn from")
     retain_views: int = Field(default=8, ge=1, description="views of a retain image with kept features, if masks vary")
     cache_megabytes: int = Field(
-        default=1024, ge=0, description="largest cache of retain targets; above it they are computed in each step"
+        default=1024, ge=0, description="largest cache of targets of each half; above it they are computed in each step"
     )
+
+
+class EpsilonConstrainedParams(AlignmentParams):
+    """Settings of the ε-constrained strategy."""
+
+    alpha: float = Field(default=10.0, gt=0, description="largest weight that the forget term may reach")
+    epsilon: float = Field(
+        default=1.05, gt=0, description="largest forget loss, where 1 is the mean of the noise features"
+    )
+    barrier: float = Field(default=1.0, gt=0, description="how fast a violated constraint shall be mended (beta)")
+
+
+class TrainingLossParams(Params):
+    """Settings of the baselines that use the model's own training loss."""
+
+    alpha: float = Field(default=0.2, gt=0, description="weight of the forget term")
 
 
 class NoiseEnvelopeParams(Params):

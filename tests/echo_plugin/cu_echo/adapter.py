@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from compliance_unlearn.api import ImageShape, ModelAdapter, ModelError, PixelStatistics, Task
+from compliance_unlearn.api import ImageShape, ModelAdapter, ModelError, PixelStatistics, Task, Views
 from cu_echo.params import EchoAdapterParams
 
 FILE = "echo.safetensors"
@@ -65,8 +65,8 @@ class EchoAdapter(ModelAdapter):
         for parameter in self.network.parameters():
             nn.init.normal_(parameter, std=0.2, generator=generator)
 
-    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        return images.masked_fill(hidden, 0.5)
+    def _degrade(self, images: torch.Tensor, views: Views) -> torch.Tensor:
+        return images.masked_fill(views.hidden, 0.5)
 
     def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
         return (self.module.encoder(inputs),)
@@ -79,9 +79,9 @@ class EchoAdapter(ModelAdapter):
     def _encoder_tensors(self) -> frozenset[str]:
         return frozenset({"encoder.weight", "encoder.bias"})
 
-    def _training_loss(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        wrong = self._reconstruct(self._degrade(images, hidden)) - images
-        return (wrong.square() * hidden).sum() / hidden.sum()
+    def _training_loss(self, images: torch.Tensor, targets: torch.Tensor, views: Views) -> torch.Tensor:
+        wrong = self._reconstruct(self._degrade(images, views)) - targets
+        return (wrong.square() * views.hidden).sum() / views.hidden.sum()
 
     def _export(self, folder: Path) -> None:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.module.state_dict().items()}

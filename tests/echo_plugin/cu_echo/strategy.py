@@ -24,8 +24,8 @@ class EchoStrategy(Strategy):
 
     @staticmethod
     def _distance(context: StrategyContext, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        hidden = context.student.masks(len(images), context.generator)
+        views = context.student.views(len(images), context.generator)
         with torch.no_grad():
-            (wanted,) = context.teacher.encode(context.teacher.degrade(targets, hidden))
-        (found,) = context.student.encode(context.student.degrade(images, hidden))
+            (wanted,) = context.teacher.encode(context.teacher.degrade(targets, views))
+        (found,) = context.student.encode(context.student.degrade(images, views))
         return mse_loss(found, wanted)

@@ -41,10 +41,11 @@ def test_features_outputs_and_loss_are_those_of_transformers(
     model = small_model(norm_pix_loss=norm_pix_loss)
     model.save_pretrained(tmp_path)
     adapter = load(tmp_path, task)
-    hidden = adapter.masks(len(faces), torch.Generator().manual_seed(3))
+    views = adapter.views(len(faces), torch.Generator().manual_seed(3))
+    hidden = views.hidden
     with torch.no_grad():
         expected, tokens = reference(model, adapter, faces, hidden)
-        degraded = adapter.degrade(faces, hidden)
+        degraded = adapter.degrade(faces, views)
         made = adapter.reconstruct(degraded).images
         (features,) = adapter.encode(degraded)
         loss = adapter.training_loss(faces, torch.Generator().manual_seed(3))
@@ -62,10 +63,11 @@ def test_colours_and_their_statistics_are_put_back(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.1]}')
     adapter = load(tmp_path)
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    hidden = adapter.masks(3, torch.Generator())
+    views = adapter.views(3, torch.Generator())
+    hidden = views.hidden
     with torch.no_grad():
         expected, _ = reference(model, adapter, images, hidden)
-        made = adapter.reconstruct(adapter.degrade(images, hidden)).images
+        made = adapter.reconstruct(adapter.degrade(images, views)).images
     mean, std = torch.tensor([0.4, 0.5, 0.6])[:, None, None], torch.tensor([0.2, 0.3, 0.1])[:, None, None]
     filled = (model.unpatchify(expected.logits) * std + mean).clamp(0, 1)
     shown = hidden.expand_as(images)
@@ -155,7 +157,7 @@ def test_a_new_model_learns_faces(faces: torch.Tensor) -> None:
 
 def test_bfloat16_autocast_gives_nearly_the_same(saved: tuple[Any, Path], faces: torch.Tensor) -> None:
     adapter = load(saved[1])
-    degraded = adapter.degrade(faces, adapter.masks(len(faces), torch.Generator()))
+    degraded = adapter.degrade(faces, adapter.views(len(faces), torch.Generator()))
     with torch.no_grad():
         exact = adapter.reconstruct(degraded).images
         with torch.autocast("cpu", dtype=torch.bfloat16):

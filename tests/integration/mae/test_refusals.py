@@ -13,7 +13,7 @@ from cu_mae.adapter import MaeAdapter
 from cu_mae.params import MaeParams
 from safetensors.torch import load_file, save_file
 
-from compliance_unlearn.api import Inpaint, ModelError, PixelStatistics, WorkspaceError
+from compliance_unlearn.api import Inpaint, ModelError, PixelStatistics, Views, WorkspaceError
 
 from .conftest import small_model
 
@@ -151,14 +151,14 @@ def test_default_statistics_and_empty_tables_are_warned_of(
 
 def test_masks_must_hide_whole_patches_and_as_many_in_each_image(folder: Path) -> None:
     adapter = MaeAdapter(MaeParams(), Inpaint()).load(folder, CPU)
-    hidden = adapter.masks(2, torch.Generator())
-    uneven = hidden.clone()
+    views = adapter.views(2, torch.Generator())
+    uneven = views.hidden.clone()
     uneven[1, :, :8, :8] = True
     with pytest.raises(ModelError, match="same number of patches"):
-        adapter.degrade(torch.rand(2, 1, 32, 32), uneven)
-    hidden[:, :, 0, 0] = True
+        adapter.degrade(torch.rand(2, 1, 32, 32), Views(uneven, views.seeds))
+    views.hidden[:, :, 0, 0] = True
     with pytest.raises(ModelError, match="whole patches of 8"):
-        adapter.degrade(torch.rand(2, 1, 32, 32), hidden)
+        adapter.degrade(torch.rand(2, 1, 32, 32), views)
 
 
 def test_a_new_model_needs_statistics_for_its_channels() -> None:

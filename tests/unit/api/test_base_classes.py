@@ -39,6 +39,7 @@ from compliance_unlearn.api import (
     Selector,
     Strategy,
     StrategyContext,
+    Views,
     WorkspaceError,
 )
 from compliance_unlearn.engine.worlds import MeasuredWorlds
@@ -84,10 +85,10 @@ class Wrong(EchoAdapter):
         if not self.fails_in:
             super()._load(weights)
 
-    def _degrade(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def _degrade(self, images: torch.Tensor, views: Views) -> torch.Tensor:
         if self.fails_in == "degrade":
             raise KeyError(SECRET)
-        return super()._degrade(images, hidden)
+        return super()._degrade(images, views)
 
     def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
         features: tuple[torch.Tensor, ...] = self._maybe("encode", lambda: EchoAdapter._encode(self, inputs))
@@ -105,8 +106,10 @@ class Wrong(EchoAdapter):
         names: frozenset[str] = self._maybe("encoder_parameters", lambda: EchoAdapter._encoder_tensors(self))
         return names
 
-    def _training_loss(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        loss: torch.Tensor = self._maybe("training_loss", lambda: EchoAdapter._training_loss(self, images, hidden))
+    def _training_loss(self, images: torch.Tensor, targets: torch.Tensor, views: Views) -> torch.Tensor:
+        loss: torch.Tensor = self._maybe(
+            "training_loss", lambda: EchoAdapter._training_loss(self, images, targets, views)
+        )
         return loss
 
     def _export(self, folder: Path) -> None:
@@ -123,8 +126,12 @@ def created(adapter: Wrong) -> Wrong:
     return adapter.create(PixelStatistics((0.5,), (0.25,)), torch.Generator().manual_seed(0), CPU)
 
 
+def views(hidden: torch.Tensor) -> Views:
+    return Views(hidden, torch.zeros(len(hidden), dtype=torch.long))
+
+
 def degraded(adapter: Wrong, count: int = 4) -> Degraded:
-    return adapter.degrade(torch.rand(count, 1, 8, 8), adapter.masks(count, torch.Generator().manual_seed(0)))
+    return adapter.degrade(torch.rand(count, 1, 8, 8), adapter.views(count, torch.Generator().manual_seed(0)))
 
 
 ACTIONS: dict[str, Callable[[Wrong, Path], object]] = {
@@ -189,7 +196,7 @@ def test_a_declared_error_comes_through_as_it_is(tmp_path: Path) -> None:
 def test_an_adapter_that_was_never_loaded_is_a_model_error() -> None:
     empty = EchoAdapter(EchoAdapterParams(), Inpaint())
     with pytest.raises(ModelError):
-        empty.degrade(torch.rand(1, 1, 16, 16), torch.ones(1, 1, 16, 16, dtype=torch.bool))
+        empty.degrade(torch.rand(1, 1, 16, 16), views(torch.ones(1, 1, 16, 16, dtype=torch.bool)))
 
 
 @pytest.mark.parametrize(
@@ -198,12 +205,12 @@ def test_an_adapter_that_was_never_loaded_is_a_model_error() -> None:
 )
 def test_images_of_another_shape_are_refused(adapter: Wrong, images: tuple[int, ...], mask: tuple[int, ...]) -> None:
     with pytest.raises(ModelError, match="the model takes images"):
-        adapter.degrade(torch.rand(images), torch.ones(mask, dtype=torch.bool))
+        adapter.degrade(torch.rand(images), views(torch.ones(mask, dtype=torch.bool)))
 
 
 def test_a_mask_that_is_not_boolean_is_refused(adapter: Wrong) -> None:
     with pytest.raises(ModelError, match="a mask is boolean"):
-        adapter.degrade(torch.rand(4, 1, 8, 8), torch.ones(4, 1, 8, 8))
+        adapter.degrade(torch.rand(4, 1, 8, 8), views(torch.ones(4, 1, 8, 8)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN
 from cu_echo.adapter import EchoAdapter
 
-from compliance_unlearn.api import RandomMask, World
+from compliance_unlearn.api import RandomMask, Views, World
 from compliance_unlearn.engine import worlds as worlds_module
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.noise import identity_noise
@@ -95,7 +95,8 @@ def test_masks_truth_and_subjects_are_the_same_in_every_world(worlds: MeasuredWo
 def test_outputs_are_what_the_model_makes_of_the_masked_pictures(worlds: MeasuredWorlds) -> None:
     found = worlds.outputs(World.CANDIDATE, RETAIN)
     model = small_model(RandomMask(ratio=0.5), seed=1)
-    expected = model.reconstruct(model.degrade(found.truth, found.generated)).images
+    views = Views(found.generated, torch.zeros(len(found), dtype=torch.long))
+    expected = model.reconstruct(model.degrade(found.truth, views)).images
     assert torch.equal(found.images, expected)
     assert [record.id.split("-")[0] for record in worlds.records(RETAIN)] == ["train/s2"] * 9
 
@@ -103,12 +104,12 @@ def test_outputs_are_what_the_model_makes_of_the_masked_pictures(worlds: Measure
 def test_chunks_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
     images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    masks = model.masks(10, torch.Generator())
-    whole = reconstruct(model, images, masks)
+    views = model.views(10, torch.Generator())
+    whole = reconstruct(model, images, views)
     monkeypatch.setattr(worlds_module, "CHUNK", 3)
-    chunked = reconstruct(model, images, masks)
+    chunked = reconstruct(model, images, views)
     assert torch.allclose(chunked.images, whole.images, atol=1e-6)
-    assert torch.equal(chunked.generated, masks)
+    assert torch.equal(chunked.generated, views.hidden)
     assert not chunked.images.requires_grad
 
 
@@ -141,7 +142,8 @@ def test_the_noise_world_of_a_set_depends_on_no_picture_of_it(tmp_path: Path, wo
     for path in (tmp_path / "train").iterdir():
         path.unlink()
     fed = identity_noise(model).sample(5, worlds.generator(f"noise in place of {FORGET}"))
-    assert torch.equal(here.images, reconstruct(model, fed, here.generated).images)
+    views = Views(here.generated, torch.zeros(5, dtype=torch.long))
+    assert torch.equal(here.images, reconstruct(model, fed, views).images)
 
 
 def test_parts_of_noise_share_nothing_and_come_back_the_same(tmp_path: Path, worlds: MeasuredWorlds) -> None:
@@ -159,7 +161,8 @@ def test_parts_of_noise_share_nothing_and_come_back_the_same(tmp_path: Path, wor
 def test_noise_parts_are_what_the_original_makes_of_them(worlds: MeasuredWorlds) -> None:
     part = worlds.noise_outputs("one", 6)
     model = small_model(RandomMask(ratio=0.5))
-    assert torch.equal(part.images, reconstruct(model, part.truth, part.generated).images)
+    views = Views(part.generated, torch.zeros(6, dtype=torch.long))
+    assert torch.equal(part.images, reconstruct(model, part.truth, views).images)
 
 
 def test_a_large_set_is_sampled_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from cu_echo.adapter import EchoAdapter
 from cu_echo.params import EchoAdapterParams
-from cu_standard.params import EncoderAlignmentParams
-from cu_standard.strategies.encoder_alignment import EncoderAlignment, augment
+from cu_standard.params import AlignmentParams
+from cu_standard.strategies.encoder_alignment import EncoderAlignment
+from cu_standard.strategies.pictures import augment
 
 from compliance_unlearn.api import Batch, Inpaint, PixelStatistics, RandomMask, StrategyContext, Task
 from compliance_unlearn.engine.noise import identity_noise
@@ -82,7 +83,7 @@ def counting(adapter: object) -> Counting:
 
 def prepared(context: StrategyContext, **params: Any) -> EncoderAlignment:
     values = {"alpha": 0.2, "augment": False, "noise_bank": 16, "retain_views": 4, **params}
-    strategy = EncoderAlignment(EncoderAlignmentParams.model_validate(values))
+    strategy = EncoderAlignment(AlignmentParams.model_validate(values))
     strategy.prepare(context)
     return strategy
 
@@ -115,7 +116,7 @@ def test_the_loss_is_the_formula_of_the_paper() -> None:
         (features,) = student.module.encoder(seen)[None]
         targets = teacher.module.encoder(bank)
         kept = teacher.module.encoder(seen[4:])
-    assert torch.equal(seen[:4], forget.images.masked_fill(student.masks(4, torch.Generator()), 0.5))
+    assert torch.equal(seen[:4], forget.images.masked_fill(student.views(4, torch.Generator()).hidden, 0.5))
     assert terms["retain"].item() == pytest.approx(squared(features[4:], kept), rel=1e-5)
     drawn = torch.randint(16, (4,), generator=torch.Generator().manual_seed(7))
     assert terms["forget"].item() == pytest.approx(0.3 * squared(features[:4], targets[drawn]), rel=1e-5)
@@ -219,13 +220,14 @@ def test_retain_targets_are_the_teachers_features_and_computed_once() -> None:
 def test_cached_targets_are_equal_to_the_bit_to_those_of_the_same_view() -> None:
     context = new_context()
     strategy = prepared(context)
-    views = strategy._views
+    kept = strategy._retain
     assert context.retain is not None
+    assert kept is not None
     indices = torch.arange(5)
     for _ in range(6):
-        images, masks, targets = views.draw(context, Batch(context.retain.batch(indices), indices))
+        images, views, targets = kept.draw(context, Batch(context.retain.batch(indices), indices))
         with torch.no_grad():
-            (fresh,) = context.teacher.encode(context.teacher.degrade(images, masks))
+            (fresh,) = context.teacher.encode(context.teacher.training_view(images, views))
         assert torch.equal(targets[0], fresh)
 
 
@@ -237,7 +239,7 @@ def test_targets_that_do_not_fit_are_computed_in_each_step(task: Task) -> None:
     before = teacher.images
     assert before <= 17
     terms = strategy.objective(context, *halves(context)).terms
-    assert teacher.images == before + 4
+    assert teacher.images == before + 4 + 4  # noise and retain images of one step
     with torch.no_grad():
         counting(context.student).module.encoder.weight.copy_(teacher.module.encoder.weight)
     again = strategy.objective(context, *halves(context)).terms
