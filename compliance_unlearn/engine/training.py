@@ -1,8 +1,10 @@
-"""Base training: makes a model of the workspace from its training data, through the same loop as everything else."""
+"""Base training: makes a new model from pictures, through the same loop as everything else."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +23,86 @@ FIRST_VERSION = "original"
 """Folder of the version that base training makes, beside the link that names the current one."""
 
 
+@dataclass(frozen=True)
+class BaseTraining:
+    """The training of one new model; run it again after a kill and it goes on, to the same bits.
+
+    Attributes:
+        adapter: of the family, not loaded and not created.
+        images: the pictures, decoded.
+        trained_on: indices of those that are trained on.
+        settings: of the loop.
+        folder: of the finished weights, absent until they are complete.
+        state: folder of the checkpoint.
+        identity: names data and settings; a checkpoint of another identity is not resumed.
+        mirror: show half of the pictures mirrored, as nature might have.
+    """
+
+    adapter: ModelAdapter
+    images: RecordImages
+    trained_on: torch.Tensor
+    settings: LoopSettings
+    folder: Path
+    state: Path
+    identity: str
+    mirror: bool = True
+
+    def create(self, device: torch.device) -> None:
+        """Make the adapter a new model with random weights.
+
+        Raises:
+            ModelError: the family cannot be trained, or the pictures do not suit it.
+        """
+        statistics = pixel_statistics(self.images.batch(self.trained_on))
+        self.adapter.create(statistics, generator_for(self.settings.seed, "initialisation"), device)
+
+    def optimise(self, title: str, reporter: Reporter, watch: Callable[[LoopState], None] | None = None) -> LoopState:
+        """Train the model that `create` made, from the checkpoint on if there is one.
+
+        Args:
+            title: what a person is shown.
+            reporter: shows it.
+            watch: called after each step; must leave the model and the training's generator as they are.
+
+        Raises:
+            ModelError: the loss is not finite.
+        """
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.adapter.module.train()
+        with reporter.phase(title, self.settings.steps) as advance:
+            state = Loop(
+                objective=self._loss,
+                parameters=self.adapter.training_parameters(),
+                settings=self.settings,
+                generator=generator_for(self.settings.seed, "training"),
+                checkpoint=self.state / "checkpoint.pt",
+                identity=self.identity,
+                progress=_progress(reporter, shown_by(advance), watch),
+            ).run()
+        self.adapter.module.eval()
+        return state
+
+    def export(self) -> Path:
+        """Write the weights beside `folder`; returns where."""
+        temporary = self.folder.with_name(f".{self.folder.name}.partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self.adapter.export(temporary)
+        return temporary
+
+    def publish(self, exported: Path) -> None:
+        """Make exported weights appear under `folder` in one rename."""
+        publish_folder(exported, self.folder)
+
+    def _loss(self, generator: torch.Generator) -> LossTerms:
+        size = self.settings.batch
+        batch = self.images.batch(self.trained_on[torch.randint(len(self.trained_on), (size,), generator=generator)])
+        if self.mirror:
+            mirrored = torch.rand(size, generator=generator) < 0.5
+            batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
+        return LossTerms({"training": self.adapter.training_loss(batch, generator)})
+
+
 def train_base_model(
     workspace: Workspace, registry: Registry, name: str, *, reporter: Reporter, device: torch.device
 ) -> LoopState | None:
@@ -36,23 +118,46 @@ def train_base_model(
     link = workspace.path(entry.weights)
     if link.exists():
         return None
-    folder = link.parent / FIRST_VERSION
-    settings = training_settings(entry)
+    folder, kept = link.parent / FIRST_VERSION, workspace.state / "training" / name
     state = None
     if not folder.exists():
         adapter = _new_adapter(workspace, registry, name)
         images, digest = _training_images(workspace, registry, name, adapter, reporter)
-        adapter.create(pixel_statistics(images.all()), generator_for(settings.seed, "initialisation"), device)
-        identity = f"{entry.model_dump_json()} {digest}"
-        state = _optimise(adapter, images, settings, workspace.state / "training" / name, identity, reporter)
-        temporary = folder.with_name(f".{FIRST_VERSION}.partial")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        adapter.export(temporary)
-        publish_folder(temporary, folder)
+        training = BaseTraining(
+            adapter=adapter,
+            images=images,
+            trained_on=torch.arange(len(images)),
+            settings=training_settings(entry),
+            folder=folder,
+            state=kept,
+            identity=f"{entry.model_dump_json()} {digest}",
+        )
+        training.create(device)
+        state = training.optimise(f"Training {name}", reporter)
+        training.publish(training.export())
     replace_symlink(link, Path(FIRST_VERSION))
-    shutil.rmtree(workspace.state / "training" / name, ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
     return state
+
+
+def _progress(
+    reporter: Reporter,
+    show: Callable[[LoopState, Mapping[str, float]], None],
+    watch: Callable[[LoopState], None] | None,
+) -> Callable[[LoopState, Mapping[str, float]], None]:
+    """What the loop calls after each step; the first call finds out whether it went on from a checkpoint."""
+    started = False
+
+    def progress(state: LoopState, terms: Mapping[str, float]) -> None:
+        nonlocal started
+        if not started and state.step > 1:
+            reporter.note(f"Carrying on after step {state.step - 1}")
+        started = True
+        show(state, terms)
+        if watch is not None:
+            watch(state)
+
+    return progress
 
 
 def _new_adapter(workspace: Workspace, registry: Registry, name: str) -> ModelAdapter:
@@ -75,34 +180,3 @@ def _training_images(
     images = RecordImages(dataset.source, records, adapter.image_shape)
     with reporter.phase(f"Reading the images of {name}", len(images)) as advance:
         return images.decode_all(advance), dataset.tree.pin.digest
-
-
-def _optimise(
-    adapter: ModelAdapter,
-    images: RecordImages,
-    settings: LoopSettings,
-    state_folder: Path,
-    identity: str,
-    reporter: Reporter,
-) -> LoopState:
-    def objective(generator: torch.Generator) -> LossTerms:
-        batch = images.batch(torch.randint(len(images), (settings.batch,), generator=generator))
-        mirrored = torch.rand(settings.batch, generator=generator) < 0.5
-        batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
-        return LossTerms({"training": adapter.training_loss(batch, generator)})
-
-    state_folder.mkdir(parents=True, exist_ok=True)
-    adapter.module.train()
-    parameters = {key: value for key, value in adapter.module.named_parameters() if value.requires_grad}
-    with reporter.phase(f"Training {state_folder.name}", settings.steps) as advance:
-        state = Loop(
-            objective=objective,
-            parameters=parameters,
-            settings=settings,
-            generator=generator_for(settings.seed, "training"),
-            checkpoint=state_folder / "checkpoint.pt",
-            identity=identity,
-            progress=shown_by(advance),
-        ).run()
-    adapter.module.eval()
-    return state
