@@ -9,11 +9,11 @@ from compliance_unlearn.api import AdapterSpec, hookimpl
 
 @hookimpl
 def cu_register_model_adapters() -> Sequence[AdapterSpec]:
-    """The masked autoencoder of transformers."""
+    """The masked autoencoder."""
     return [
         AdapterSpec(
             name="mae",
-            summary="masked autoencoders: the ViTMAEForPreTraining of transformers",
+            summary="masked autoencoders: ViTMAEForPreTraining of transformers, or checkpoints of the authors",
             params="cu_mae.params:MaeParams",
             factory="cu_mae.adapter:MaeAdapter",
             tasks=("inpaint", "outpaint", "random-mask"),

@@ -18,26 +18,36 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 class NamedNetwork(nn.Module):
     """A ViTMAEForPreTraining whose parameters and state dict carry the names of its weights file.
 
-    Names in memory have changed between releases of transformers. A model that was stored under old names keeps
-    them, so that whoever compares the file before and after finds the same tensors.
+    Names in memory have changed between releases of transformers, and the authors of MAE have others. A model that
+    was stored under such names keeps them, so that whoever compares the file before and after finds the same tensors.
+
+    Attributes:
+        network: the ViTMAEForPreTraining.
+        names: its name of each tensor -> the file's name.
     """
 
     def __init__(self, network: Any, names: Mapping[str, str]) -> None:
         super().__init__()
         self.network = network
-        self._stored = dict(names)
+        self.names = dict(names)
         self._loaded = {stored: name for name, stored in names.items()}
+
+    def encoder_tensors(self) -> frozenset[str]:
+        """Names in the file of what is the encoder's: all of ``vit`` but its fixed position table."""
+        return frozenset(
+            stored for name, stored in self.names.items() if name.startswith("vit.") and name not in POSITION_TABLES
+        )
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters by the name in the file."""
         for name, parameter in self.network.named_parameters("", recurse, remove_duplicate):
-            yield (f"{prefix}." if prefix else "") + self._stored[name], parameter
+            yield (f"{prefix}." if prefix else "") + self.names[name], parameter
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # torch overloads it
         """Tensors by the name in the file; arguments as in `torch.nn.Module.state_dict`."""
-        return {self._stored[name]: tensor for name, tensor in self.network.state_dict(*args, **kwargs).items()}
+        return {self.names[name]: tensor for name, tensor in self.network.state_dict(*args, **kwargs).items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Undo `state_dict`; arguments as in `torch.nn.Module.load_state_dict`."""

@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from compliance_unlearn.api import ImageShape
+
 
 class Architecture(BaseModel):
     """Size of a new model; the defaults make one of 1.24 million parameters for 64 by 64 grey images."""
@@ -24,6 +26,11 @@ class Architecture(BaseModel):
     decoder_heads: int = Field(default=4, ge=1)
     decoder_intermediate_size: int = Field(default=512, ge=1)
     norm_pix_loss: bool = Field(default=False, description="train on patches that are normalised one by one")
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Size of the images."""
+        return ImageShape(self.channels, self.image_size, self.image_size)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

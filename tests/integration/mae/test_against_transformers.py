@@ -105,6 +105,14 @@ def test_every_layout_of_names_loads_and_is_exported_as_it_was(
         assert torch.equal(again(faces, noise=noise).logits, model(faces, noise=noise).logits)
 
 
+def test_an_export_has_no_file_that_the_model_had_not(saved: tuple[Any, Path], tmp_path: Path) -> None:
+    assert not (saved[1] / "preprocessor_config.json").exists()
+    export = tmp_path / "export"
+    export.mkdir()
+    load(saved[1]).export(export)
+    assert {path.name for path in export.iterdir()} == {"config.json", "model.safetensors"}
+
+
 def test_half_precision_weights_are_computed_in_float32_and_stored_as_they_were(
     saved: tuple[Any, Path], tmp_path: Path
 ) -> None:

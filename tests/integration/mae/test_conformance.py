@@ -12,6 +12,9 @@ from cu_mae.params import Architecture, MaeParams
 from compliance_unlearn.api import Inpaint, PixelStatistics, Task
 from compliance_unlearn.testing.adapter import CPU, ModelAdapterConformance
 
+from .official import Sizes, random_state
+from .test_official_layout import exported, folder_with
+
 
 class TestGreyMae(ModelAdapterConformance):
     params = MaeParams(
@@ -47,3 +50,12 @@ class TestColourMaeOfNormalisedPatches(TestGreyMae):
         )
     )
     statistics = PixelStatistics((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+
+class TestMaeOfTheAuthors(TestColourMaeOfNormalisedPatches):
+    """In the layout of the original release, as safetensors."""
+
+    @pytest.fixture
+    def weights(self, tmp_path: Path) -> Path:
+        original = folder_with(tmp_path / "original", random_state(Sizes()), norm_pix_loss=True)
+        return exported(self.make_adapter(Inpaint()).load(original, CPU), tmp_path / "weights")

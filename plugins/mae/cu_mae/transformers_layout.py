@@ -1,20 +1,25 @@
-"""The files of a model: reads and writes the folder that `save_pretrained` of transformers makes."""
+"""The layout of transformers: the folder that `save_pretrained` of ViTMAEForPreTraining makes."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics
+from cu_mae.names import classic_name, network_names
+from cu_mae.network import NamedNetwork, architecture_config, build_network, complete_config, initialise_network
+from cu_mae.params import Architecture
+from cu_mae.stored import CONFIG, IMAGENET, WEIGHTS, StoredModel, json_bytes, read_files, read_json
+from cu_mae.weights import load_tensors, read_safetensors
 
-CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+PREPROCESSOR = "preprocessor_config.json"
 MODEL_TYPE = "vit_mae"
-IMAGENET = PixelStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_PICKLES = (".bin", ".pt", ".ckpt", ".pkl", ".pickle")
 _SIZES = (
     "image_size",
     "patch_size",
@@ -25,6 +30,53 @@ _SIZES = (
     "decoder_num_attention_heads",
 )
 _log = logging.getLogger(__name__)
+
+
+def read(folder: Path) -> StoredModel:
+    """Read a model.
+
+    Raises:
+        ModelError: absent, unsafe, damaged, or files that do not fit each other.
+    """
+    check_folder(folder)
+    path, weights = folder / CONFIG, folder / WEIGHTS
+    given = read_json(path)
+    if given.get("model_type") != MODEL_TYPE:
+        raise ModelError(f"{path}: model_type is {given.get('model_type')!r}, expected {MODEL_TYPE!r}")
+    config = complete_config(given)
+    shape, patch = image_geometry(config, path)
+    statistics = read_statistics(folder, shape.channels)
+    network = build_network({**config, "image_size": shape.height, "patch_size": patch}, "meta")
+    stored = read_safetensors(weights)
+    names = network_names(stored, weights)
+    module = NamedNetwork(network, {name: names.get(name, name) for name in network.state_dict()})
+    return StoredModel(
+        module=module,
+        shape=shape,
+        patch=patch,
+        statistics=statistics,
+        norm_pix_loss=config["norm_pix_loss"],
+        dtypes=load_tensors(module, stored, weights, "does not fit its config.json"),
+        files=read_files(folder, CONFIG, PREPROCESSOR),
+    )
+
+
+def new(
+    architecture: Architecture, mask_ratio: float, statistics: PixelStatistics, generator: torch.Generator
+) -> StoredModel:
+    """A model with random weights, as `read` would find it."""
+    config = architecture_config(architecture, mask_ratio)
+    network = initialise_network(complete_config(config), generator)
+    shape = architecture.image_shape
+    return StoredModel(
+        module=NamedNetwork(network, {name: classic_name(name) for name in network.state_dict()}),
+        shape=shape,
+        patch=architecture.patch_size,
+        statistics=statistics,
+        norm_pix_loss=architecture.norm_pix_loss,
+        dtypes={},
+        files={CONFIG: json_bytes(config), PREPROCESSOR: json_bytes(preprocessor_config(statistics, shape))},
+    )
 
 
 def check_folder(folder: Path) -> None:
@@ -46,26 +98,6 @@ def check_folder(folder: Path) -> None:
             f"{folder}: the weights are a pickle, which can run code when it is read; convert them to {WEIGHTS}"
         )
     raise ModelError(f"{folder}: {WEIGHTS} is absent")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ModelError: the file is not one.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: must hold a JSON object")
-    return content
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object in the form that transformers gives it: sorted keys, two spaces, a line break at the end."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def image_geometry(config: Mapping[str, Any], path: Path) -> tuple[ImageShape, int]:
