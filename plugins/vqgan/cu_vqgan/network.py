@@ -1,0 +1,82 @@
+"""The network of diffusers: built from a configuration, initialised, and shown as its file holds it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from cu_vqgan.config import NetworkConfig
+from cu_vqgan.weights import StoredTensor
+
+
+class NamedNetwork(nn.Module):
+    """A `VQModel` of diffusers whose state dict has the names and shapes of its weights file.
+
+    Parameters carry those names, too. A projection of attention that the file stores as a convolution of one pixel is a
+    matrix here, of the same numbers in the same memory.
+    """
+
+    def __init__(self, network: Any, stored: Mapping[str, StoredTensor]) -> None:
+        super().__init__()
+        self.network = network
+        self._stored = dict(stored)
+        self._loaded = {tensor.name: name for name, tensor in stored.items()}
+        self._shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters by the name in the file."""
+        for name, parameter in self.network.named_parameters("", recurse, remove_duplicate):
+            yield (f"{prefix}." if prefix else "") + self._stored[name].name, parameter
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # torch overloads it
+        """Tensors by the name in the file; arguments as in `torch.nn.Module.state_dict`."""
+        state = self.network.state_dict(*args, **kwargs)
+        return {self._stored[name].name: tensor.view(self._stored[name].shape) for name, tensor in state.items()}
+
+    def as_stored(self) -> dict[str, torch.Tensor]:
+        """The state dict in the types of the file, too."""
+        dtypes = {tensor.name: tensor.dtype for tensor in self._stored.values()}
+        return {name: tensor.to(dtypes[name]) for name, tensor in self.state_dict().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Undo `state_dict`; arguments as in `torch.nn.Module.load_state_dict`."""
+        renamed = {self._loaded.get(name, name): tensor for name, tensor in state_dict.items()}
+        reshaped = {
+            name: tensor.view(self._shapes[name]) if name in self._shapes else tensor
+            for name, tensor in renamed.items()
+        }
+        return self.network.load_state_dict(reshaped, strict=strict, assign=assign)
+
+
+def build_network(config: NetworkConfig, device: str) -> Any:
+    """A `VQModel` of diffusers; on the device ``meta`` it has shapes but no numbers."""
+    from diffusers.models.autoencoders.vq_model import VQModel
+
+    with torch.device(device):
+        return VQModel(**config.model_dump())
+
+
+def initialise_network(config: NetworkConfig, generator: torch.Generator) -> Any:
+    """A network with random weights that depend on the configuration and the generator alone."""
+    with drawn_from(generator):
+        return build_network(config, "cpu")
+
+
+@contextlib.contextmanager
+def drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Inside, what torch draws by itself follows ``generator``; the global one is put back as it was."""
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def unchanged_names(network: Any) -> dict[str, StoredTensor]:
+    """How a file holds the network if nothing has another name, type or shape."""
+    return {name: StoredTensor(name, tensor.dtype, tensor.shape) for name, tensor in network.state_dict().items()}
