@@ -1,4 +1,4 @@
-"""`cu demo`: build the demonstration."""
+"""`cu demo`: build a demonstration."""
 
 from __future__ import annotations
 
@@ -9,28 +9,40 @@ import typer
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder of the workspace file and the policy; made if absent.")] = Path(
-        "policies"
-    ),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of the workspace file and the policy; made if absent.  [default: policies, or below]"
+        ),
+    ] = None,
+    example: Annotated[str, typer.Option(help="faces, digits or garments.")] = "faces",
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder of the four files of Fashion-MNIST, for garments.")
+    ] = None,
 ) -> None:
-    """Build the demonstration; reuses what is there.
+    """Build a demonstration; reuses what is there.
 
-    Puts real faces under DVC and trains a small model on them.
+    Puts real pictures under DVC, faces, digits or garments, and trains small models on them.
 
     \b
     Examples:
       cu demo
-      cu demo somewhere/policies
       cu apply policies/gdpr_req_123.yaml     # afterwards: make it forget one person
+      cu demo --example digits
+      cu apply policies/examples/digits/forget_digit.yaml
+      cu demo somewhere --example garments --from fashion-mnist
     """
     import torch
 
     from compliance_unlearn.cli.console import ConsoleReporter
-    from compliance_unlearn.demo.build import build_demo, write_policies
+    from compliance_unlearn.demo.build import build_demo
+    from compliance_unlearn.demo.examples import WORKSPACE, find_example, write_policies
     from compliance_unlearn.registry import load_registry
     from compliance_unlearn.workspace import Workspace
 
-    write_policies(folder)
-    workspace = Workspace.load(folder / "workspace.yaml")
-    build_demo(workspace, load_registry(), reporter=ConsoleReporter(), device=torch.device("cpu"))
-    typer.echo(f"The demonstration is ready. Next: cu apply {folder / 'gdpr_req_123.yaml'}", err=True)
+    found = find_example(example, source)
+    place = folder or found.folder
+    write_policies(found, place)
+    workspace = Workspace.load(place / WORKSPACE)
+    build_demo(found, workspace, load_registry(), reporter=ConsoleReporter(), device=torch.device("cpu"))
+    typer.echo(f"The demonstration is ready. Next: cu apply {place / found.policy}", err=True)

@@ -18,6 +18,7 @@ from compliance_unlearn.cli.plugins import plugins_app
 from compliance_unlearn.cli.policy import policy_app
 from compliance_unlearn.cli.publish import publish
 from compliance_unlearn.cli.report import report
+from compliance_unlearn.cli.train import train
 
 INTERRUPTED = 130
 
@@ -52,6 +53,7 @@ def options(
 
 app.command()(init)
 app.command()(demo)
+app.command()(train)
 app.command()(plan)
 app.command()(apply)
 app.command()(publish)

@@ -1,1 +1,1 @@
-"""The demonstration: real faces under version control, and a small model that was trained on them."""
+"""Demonstrations: real pictures under version control, and small models that were trained on them."""

@@ -1,0 +1,68 @@
+"""The demonstrations that there are: which data each has, and which files come with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from compliance_unlearn.api import PolicyError
+from compliance_unlearn.demo.digits import write_digits
+from compliance_unlearn.demo.faces import write_faces
+from compliance_unlearn.demo.garments import DEBIAN, write_garments
+
+WORKSPACE = "workspace.yaml"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One demonstration.
+
+    Attributes:
+        dataset: name of its data set in its workspace.
+        folder: of its workspace file and its policy, in the repository and where it is built.
+        policy: file name of its policy.
+        write: writes the data set into a folder that does not exist yet; does nothing where it exists.
+    """
+
+    dataset: str
+    folder: Path
+    policy: str
+    write: Callable[[Path], None]
+
+
+def find_example(name: str, source: Path | None = None) -> Example:
+    """The demonstration of that name.
+
+    Args:
+        name: faces, digits or garments.
+        source: folder of the original files, for a demonstration whose pictures do not come with a package.
+
+    Raises:
+        PolicyError: there is none, or it takes no source.
+    """
+    garments = partial(write_garments, source=source or DEBIAN)
+    examples = {
+        "faces": Example("faces", Path("policies"), "gdpr_req_123.yaml", write_faces),
+        "digits": Example("digits", Path("policies/examples/digits"), "forget_digit.yaml", write_digits),
+        "garments": Example("garments", Path("policies/examples/garments"), "forget_garment.yaml", garments),
+    }
+    if name not in examples:
+        raise PolicyError(f"--example: there is no `{name}`; there are: {', '.join(examples)}")
+    if source is not None and name != "garments":
+        raise PolicyError(
+            f"--from: the pictures of `{name}` come with a package; garments alone are read from a folder"
+        )
+    return examples[name]
+
+
+def write_policies(example: Example, folder: Path) -> None:
+    """Write workspace file and policy, from the installed package or from its repository; overwrites nothing."""
+    package = Path(__file__).parents[1]
+    packaged = package / "demo" / "templates"
+    source = (packaged if packaged.exists() else package.parent) / example.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (WORKSPACE, example.policy):
+        if not (folder / name).exists():
+            (folder / name).write_bytes((source / name).read_bytes())
