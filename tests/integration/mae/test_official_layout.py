@@ -98,7 +98,7 @@ def test_features_outputs_and_loss_are_those_of_the_published_architecture(
             for part in (mean, variance)
         )
         predicted = predicted * (variance[:, None, None] + 1e-6).sqrt() + mean[:, None, None]
-    filled = unpatchify(predicted.unflatten(2, (-1, 3)), SIZES.patch, SIZES.image, SIZES.image)
+    filled = unpatchify(predicted.reshape(len(images), -1, SIZES.patch**2, 3), SIZES.patch, SIZES.image, SIZES.image)
     filled = filled * torch.tensor(IMAGENET.std)[:, None, None] + torch.tensor(IMAGENET.mean)[:, None, None]
     made = adapter.decode(adapter.degrade(images, views), (features,))
     torch.testing.assert_close(made, torch.where(views.hidden, filled, images), atol=1e-4, rtol=0)
