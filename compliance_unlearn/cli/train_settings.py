@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from compliance_unlearn.api import AdapterSpec, Inpaint, LoopSettings, PolicyError, Task
 from compliance_unlearn.policy.errors import details, error_lines, line, validate
 from compliance_unlearn.policy.model import LoopOverrides, Params, StrictModel
-from compliance_unlearn.policy.yaml import Located, load_yaml
+from compliance_unlearn.policy.yaml import Located, dotted, load_yaml
 from compliance_unlearn.registry import Registered, Registry
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _params(
     except ValidationError as error:
         found = details(error)
         if located is None:
-            problems = "; ".join(each["msg"].removeprefix("Value error, ") for each in found)
+            problems = "; ".join(
+                f"{dotted(each['loc'])}: {each['msg'].removeprefix('Value error, ')}" for each in found
+            )
             raise PolicyError(f"--size {size} does not suit `{adapter.spec.name}`: {problems}") from None
         model = registry.params_model(adapter)
         raise PolicyError("\n".join(error_lines(found, located, ("params",), model))) from None

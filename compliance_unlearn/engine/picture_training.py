@@ -70,7 +70,7 @@ class PictureTraining:
         finished = output.look()
         if finished is not None:
             reporter.note("This training was finished before; this is its result.")
-            return finished
+            return self._places() | finished
         adapter = self.registry.make(self.adapter, self.params, self.task)
         assert isinstance(adapter, ModelAdapter)
         trained_on, held_out = hold_out(self.dataset, self.records)
@@ -87,7 +87,7 @@ class PictureTraining:
         training.create(device)
         with output.held():
             self._write_held_out(held_out)
-            return self._train(training, held_out, output, reporter)
+            return self._places() | self._train(training, held_out, output, reporter)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -98,6 +98,11 @@ class PictureTraining:
             "mirror": self.mirror,
             "data": self.dataset.tree.pin.digest,
         }
+
+    def _places(self) -> dict[str, Any]:
+        """Where the weights are, and which records they were trained on, as a workspace says it."""
+        where = {"split": TRAINING_SPLIT} if self._split else {"not": {"ids_file": str(self.out / HELD_OUT)}}
+        return {"folder": str(self.out), "weights": str(self.out / CURRENT), "where": where}
 
     def _train(
         self, training: BaseTraining, held_out: torch.Tensor, output: TrainingOutput, reporter: Reporter
@@ -116,10 +121,8 @@ class PictureTraining:
         exported = training.export()
         files = folder_files(exported)
         result = {
-            "weights": str(self.out / CURRENT),
             "files": files,
             "sha256": files_sha256(files),
-            "where": {"split": TRAINING_SPLIT} if self._split else {"not": {"ids_file": str(self.out / HELD_OUT)}},
             "pictures": {"trained_on": len(training.trained_on), "held_out": len(held_out), "measured": len(previews)},
             "steps": state.step,
             "seconds": round(state.seconds, 1),
