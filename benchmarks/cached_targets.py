@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from cu_mae.adapter import MaeAdapter
 from cu_mae.params import MaeParams
-from cu_standard.params import EncoderAlignmentParams
+from cu_standard.params import AlignmentParams
 from cu_standard.strategies.encoder_alignment import EncoderAlignment
 
 from compliance_unlearn.api import Batch, Inpaint, LoopSettings, PixelStatistics, StrategyContext
@@ -50,7 +50,7 @@ def steps_of(cache_megabytes: int) -> tuple[float, float]:
         generator=torch.Generator().manual_seed(0),
         seed=0,
     )
-    strategy = EncoderAlignment(EncoderAlignmentParams(cache_megabytes=cache_megabytes))
+    strategy = EncoderAlignment(AlignmentParams(cache_megabytes=cache_megabytes))
     started = time.perf_counter()
     strategy.prepare(context)
     prepared = time.perf_counter() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ class ModelRun:
             subjects=_subject_numbers(sets, images),
             original_model=original,
             noise=noise,
-            original=source,
+            original=self._as_exported(planned, source, original),
             seed=planned.loop.seed,
         )
         notes = _notes(used)
@@ -175,6 +176,16 @@ class ModelRun:
         adapter = self._registry.make(registered, params, planned.task)
         assert isinstance(adapter, ModelAdapter)
         return adapter
+
+    def _as_exported(self, planned: PlannedModel, source: Path, original: ModelAdapter) -> Path:
+        """The original in the form that a candidate has: the source itself, unless its weights are not safetensors."""
+        if any(source.glob("**/*.safetensors")):
+            return source
+        folder = self._state / planned.name / "original"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        original.export(folder)
+        return folder
 
     @staticmethod
     def _retain_images(sets: ModelSets, images: dict[str, RecordImages], original: ModelAdapter) -> RecordImages | None:

@@ -57,11 +57,11 @@ class Artefact(Check):
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """All tensors of all safetensors files of a folder."""
+    """All tensors of all safetensors files of a folder and of the folders in it."""
     from safetensors.torch import load_file
 
     tensors: Tensors = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         tensors.update(load_file(path))
     return tensors
 
@@ -113,7 +113,7 @@ def read_headers(folder: Path) -> tuple[list[str], set[tuple[str, str]]]:
 
     names: list[str] = []
     notes: set[tuple[str, str]] = set()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             names += file.keys()
             notes |= set((file.metadata() or {}).items())
@@ -121,17 +121,15 @@ def read_headers(folder: Path) -> tuple[list[str], set[tuple[str, str]]]:
 
 
 def compare_files(original: Path, candidate: Path) -> list[str]:
-    """Problems of the other files: all must be known from the original, byte for byte."""
-    known = {path.name: path for path in original.iterdir() if path.is_file()}
+    """Problems of the files: all must be known from the original, and all but those with tensors byte for byte."""
     problems = []
     for path in sorted(candidate.rglob("*")):
-        if path.suffix == ".safetensors" and path.parent == candidate:
-            continue
-        twin = known.get(path.name) if path.parent == candidate and path.is_file() else None
-        if twin is None:
-            problems.append(f"{path.relative_to(candidate)} is not part of the original model")
-        elif file_sha256(path) != file_sha256(twin):
-            problems.append(f"{path.name} differs from the original's")
+        name = path.relative_to(candidate)
+        twin = original / name
+        if (path.is_dir(), path.is_file()) != (twin.is_dir(), twin.is_file()):
+            problems.append(f"{name} is not part of the original model")
+        elif path.is_file() and path.suffix != ".safetensors" and file_sha256(path) != file_sha256(twin):
+            problems.append(f"{name} differs from the original's")
     return problems
 
 
