@@ -32,7 +32,7 @@ class NetworkConfig(BaseModel):
     norm_num_groups: int = Field(default=32, ge=1)
     vq_embed_dim: int | None = Field(default=None, ge=1)
     scaling_factor: float = 0.18215
-    norm_type: Literal["group", "spatial"] = "group"
+    norm_type: Literal["group"] = "group"
     mid_block_add_attention: bool = True
     lookup_from_codebook: bool = False
     force_upcast: bool = False

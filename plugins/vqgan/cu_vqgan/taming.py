@@ -17,7 +17,7 @@ from compliance_unlearn.api import ModelError
 from cu_vqgan.config import NetworkConfig, parsed
 
 BESIDE = ("loss.", "model_ema.", "colorize")
-"""Beginnings of names in a checkpoint that are not the model's: discriminator and perceptual net, an average, a palette."""
+"""Beginnings of names in a checkpoint that are not the model's: networks of the loss, an average, a palette."""
 
 NORM_GROUPS = 32
 _TARGETS = ("VQModel", "VQModelInterface", "VQNoDiscModel")

@@ -63,7 +63,7 @@ def read_weights(
         _log.warning("%s: %d tensors beside the model are left out", path, len(content) - len(own))
     names = _network_names(path, own, network_name)
     _require_same_names(path, names, expected)
-    _require_same_shapes(path, {name: own[stored].shape for name, stored in names.items()}, expected)
+    _require_same_shapes(path, {name: own[stored] for name, stored in names.items()}, names, expected)
     for stored in names.values():
         if not own[stored].is_floating_point() or not own[stored].isfinite().all():
             raise ModelError(f"{path}: tensor {stored} holds something else than finite numbers")
@@ -91,8 +91,8 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path}: holds more than tensors, such as objects of pytorch-lightning, and unpickling those can run code; "
-            "on a machine where that may happen, save its `state_dict` alone with "
+            f"{path}: holds more than tensors, such as objects of pytorch-lightning, and unpickling those can run "
+            "code; on a machine where that may happen, save its `state_dict` alone with "
             "safetensors.torch.save_file, as model.safetensors"
         ) from error
     except (EOFError, OSError, RuntimeError, ValueError) as error:
@@ -124,17 +124,19 @@ def _require_same_names(path: Path, names: Mapping[str, str], expected: Mapping[
         raise ModelError(f"{path} does not fit its configuration: {'; '.join(problems)}")
 
 
-def _require_same_shapes(path: Path, shapes: Mapping[str, torch.Size], expected: Mapping[str, torch.Size]) -> None:
+def _require_same_shapes(
+    path: Path, tensors: Mapping[str, torch.Tensor], names: Mapping[str, str], expected: Mapping[str, torch.Size]
+) -> None:
     """A matrix may be stored as a convolution of one pixel: attention was written so once."""
-    wrong = [name for name in sorted(expected) if shapes[name] not in (expected[name], (*expected[name], 1, 1))]
+    wrong = [name for name in sorted(expected) if tensors[name].shape not in (expected[name], (*expected[name], 1, 1))]
     if wrong:
         first = wrong[0]
         raise ModelError(
-            f"{path} does not fit its configuration: {len(wrong)} tensors have another shape, first {first}: "
-            f"{list(shapes[first])} in the file, {list(expected[first])} in the model"
+            f"{path} does not fit its configuration: {len(wrong)} tensors have another shape, first {names[first]}: "
+            f"{list(tensors[first].shape)} in the file, {list(expected[first])} in the model"
         )
 
 
 def weight_bytes(tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> bytes:
     """A safetensors file; equal tensors give equal bytes."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(notes))
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(notes) or None)
