@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from compliance_unlearn.api import ModelError
 from cu_diffusion.files import parse_json
 from cu_diffusion.model import DenoisingModel
+from cu_diffusion.palette import read_palette
+from cu_diffusion.palette_config import without_comments
 from cu_diffusion.schedule import NoiseSchedule
 from cu_diffusion.unet import CONFIG, SCHEDULER, SCHEDULER_CONFIG, UNET, WEIGHTS, UNetModel, build_network
 from cu_diffusion.weights import fitting, read_safetensors
@@ -30,7 +33,16 @@ def read_model(folder: Path) -> DenoisingModel:
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such folder; a diffusion model is a folder with {UNET}/{CONFIG}")
-    return read_unet(folder)
+    if (folder / UNET).is_dir() or "_class_name" in _config(folder):
+        return read_unet(folder)
+    return read_palette(folder)
+
+
+def _config(folder: Path) -> Mapping[str, object]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ModelError(f"{folder}: there is neither {UNET}/{CONFIG} nor {CONFIG}")
+    return parse_json(without_comments(path.read_bytes()), path)
 
 
 def read_unet(folder: Path) -> UNetModel:
@@ -48,7 +60,7 @@ def read_unet(folder: Path) -> UNetModel:
     _require_class(scheduler.get("_class_name"), _SCHEDULERS, scheduler_path)
     network = build_network(config, "meta")
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    content = fitting(read_safetensors(weights_path), shapes, weights_path, frozenset())
+    content = fitting(read_safetensors(weights_path), shapes, weights_path)
     network.load_state_dict(content.tensors, assign=True)
     network.requires_grad_(True)
     schedule = NoiseSchedule.from_config(scheduler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,5 +123,8 @@ def sampler(schedule: NoiseSchedule, name: str, steps: int) -> Any:
         raise ModelError(f"sampling_steps is {steps}, but the model knows {len(schedule.levels)} times only")
     kind = DDIMScheduler if name == "ddim" else DPMSolverMultistepScheduler
     made = kind.from_config(dict(schedule.config), timestep_spacing="trailing")
-    made.set_timesteps(steps)
+    with warnings.catch_warnings():
+        # The solver of diffusers 0.42 hands a tensor to numpy in a way that numpy 2 warns of.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made.set_timesteps(steps)
     return made

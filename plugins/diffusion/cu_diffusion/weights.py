@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +39,28 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise ModelError(f"{path}: truncated, or not a safetensors file ({error})") from error
 
 
-def fitting(
-    stored: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Size], path: Path, optional: frozenset[str]
-) -> StoredWeights:
+def read_pickled_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict that `torch.save` wrote, read without running any code that the file may hold.
+
+    Raises:
+        ModelError: truncated, or it holds something else than tensors by name.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: truncated, or no plain state dict; nothing of it was run") from error
+    if not isinstance(stored, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in stored.values()):
+        raise ModelError(f"{path}: expected a state dict, tensors by name")
+    return {str(name): tensor for name, tensor in stored.items()}
+
+
+def fitting(stored: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Size], path: Path) -> StoredWeights:
     """Tensors of a file, which must be those of the network.
 
     Args:
         stored: by name.
         expected: shape of each tensor of the network by its name.
         path: of the file, for messages.
-        optional: names that the file may lack.
 
     Raises:
         ModelError: other tensors, other shapes or other numbers than expected; names the first of them.
@@ -55,7 +68,7 @@ def fitting(
     problems = [
         f"{len(names)} tensors {what}, first {sorted(names)[0]}"
         for names, what in (
-            (expected.keys() - stored.keys() - optional, "are missing"),
+            (expected.keys() - stored.keys(), "are missing"),
             (stored.keys() - expected.keys(), "do not belong to the model"),
         )
         if names
