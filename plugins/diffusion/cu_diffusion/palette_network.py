@@ -101,7 +101,7 @@ class Resample(nn.Module):
         if hasattr(self, "op"):
             return self.op(sample)  # type: ignore[no-any-return]
         resized = _resized(sample, self._resize)
-        return self.conv(resized) if hasattr(self, "conv") else resized
+        return self.conv(resized) if hasattr(self, "conv") else resized  # type: ignore[no-any-return]
 
 
 class Stage(nn.Sequential):

@@ -135,7 +135,7 @@ def palette_state(tables: bool = True, film: bool = True) -> dict[str, torch.Ten
     return state | (_tables() if tables else {})
 
 
-def _tables() -> Mapping[str, torch.Tensor]:
+def _tables() -> dict[str, torch.Tensor]:
     betas = torch.linspace(1e-4, 0.2, 50, dtype=torch.float64)
     gammas = torch.cumprod(1 - betas, dim=0)
     before = torch.cat([torch.ones(1, dtype=torch.float64), gammas[:-1]])
@@ -195,8 +195,8 @@ def plain_palette(state: Mapping[str, torch.Tensor], pixels: torch.Tensor, level
     def attention(name: str, value: torch.Tensor) -> torch.Tensor:
         places = value.flatten(2)
         made = []
-        for head in affine(f"{name}.qkv", norm(f"{name}.norm", places)).split(96, dim=1):
-            query, key, content = head.split(32, dim=1)
+        for head in affine(f"{name}.qkv", norm(f"{name}.norm", places)).chunk(places.shape[1] // 32, dim=1):
+            query, key, content = head.chunk(3, dim=1)
             share = torch.softmax(query.transpose(1, 2) @ key / 32**0.5, dim=2)
             made.append(content @ share.transpose(1, 2))
         return (places + affine(f"{name}.proj_out", torch.cat(made, dim=1))).view_as(value)
