@@ -1,0 +1,39 @@
+"""The benchmark runs from pictures to pages, and goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.table.__main__ import main
+from benchmarks.table.trials import ORIGINAL, RETRAINED, ROWS
+
+LARGEST_PICTURE = 200_000
+
+
+@pytest.mark.slow
+def test_quick_writes_every_row_and_does_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--quick", "--families", "mae", "--ablations", "", "--state", str(tmp_path / "state")]
+    out = tmp_path / "results"
+    assert main([*arguments, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    labels = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")][2:]
+    assert labels == [ORIGINAL, *(trial.label for trial in ROWS), RETRAINED]
+    assert (out / "table.md").read_text(encoding="utf-8").strip() == printed.strip()
+    drawn = sorted(out.glob("*.png"))
+    assert [path.name for path in drawn] == ["pictures-digits-mae.png", "tsne-digits-mae.png"]
+    assert all(path.stat().st_size < LARGEST_PICTURE for path in drawn)
+
+    began = time.monotonic()
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert time.monotonic() - began < 60
+    assert capsys.readouterr().out == printed
+
+
+def test_a_family_that_the_example_does_not_have_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--quick", "--families", "unknown", "--state", str(tmp_path)]) == 2
+    assert "no model of the example `digits`" in capsys.readouterr().err
