@@ -81,7 +81,7 @@ class AttentionBlock(nn.Module):
             parts = joint.view(count, 3, self._heads, width // self._heads, -1).unbind(dim=1)
         query, key, value = (part.transpose(2, 3) for part in parts)
         seen = functional.scaled_dot_product_attention(query, key, value).transpose(2, 3)
-        return (places + self.proj_out(seen.reshape(places.shape))).view_as(sample)
+        return (places + self.proj_out(seen.reshape(places.shape))).view_as(sample)  # type: ignore[no-any-return]
 
 
 class Resample(nn.Module):
@@ -101,7 +101,7 @@ class Resample(nn.Module):
         if hasattr(self, "op"):
             return self.op(sample)  # type: ignore[no-any-return]
         resized = _resized(sample, self._resize)
-        return self.conv(resized) if hasattr(self, "conv") else resized  # type: ignore[no-any-return]
+        return self.conv(resized) if hasattr(self, "conv") else resized
 
 
 class Stage(nn.Sequential):

@@ -55,7 +55,7 @@ class _ShowsTheWholeImage(ModelAdapterConformance):
         if isinstance(adapter.task, Colourise):
             other = batch + 0.2 * torch.tensor([LUMA[2], 0.0, -LUMA[0]])[:, None, None]
         else:
-            other = batch.unflatten(3, (-1, 2)).flip(4).flatten(3)
+            other = batch.view(*batch.shape[:3], -1, 2).flip(4).flatten(3)
         views = adapter.views(3, generator(1))
         with torch.no_grad():
             first, second = adapter.degrade(batch, views), adapter.degrade(other, views)
@@ -68,11 +68,11 @@ class _ShowsTheWholeImage(ModelAdapterConformance):
 
 
 class TestSuperResolvingUNet(_ShowsTheWholeImage, TestGreyUNet):
-    tasks = (SuperResolve(factor=2),)
+    tasks: tuple[Task, ...] = (SuperResolve(factor=2),)
 
 
 class TestColourUNetOfVelocities(TestGreyUNet):
-    tasks = (Inpaint(),)
+    tasks: tuple[Task, ...] = (Inpaint(),)
     params = DiffusionParams(
         sampling_steps=2,
         sampler="dpm-solver",
@@ -84,11 +84,11 @@ class TestColourUNetOfVelocities(TestGreyUNet):
 
 
 class TestColouringUNet(_ShowsTheWholeImage, TestColourUNetOfVelocities):
-    tasks = (Colourise(),)
+    tasks: tuple[Task, ...] = (Colourise(),)
 
 
 class TestPalette(ModelAdapterConformance):
-    tasks = (Inpaint(),)
+    tasks: tuple[Task, ...] = (Inpaint(),)
     trains = False
 
     def make_adapter(self, task: Task) -> DiffusionAdapter:
@@ -104,4 +104,4 @@ class TestPalette(ModelAdapterConformance):
 
 
 class TestSuperResolvingPalette(_ShowsTheWholeImage, TestPalette):
-    tasks = (SuperResolve(factor=2),)
+    tasks: tuple[Task, ...] = (SuperResolve(factor=2),)
