@@ -11,6 +11,7 @@ COMMANDS = (
     (),
     ("init",),
     ("demo",),
+    ("train",),
     ("policy", "check"),
     ("policy", "schema"),
     ("plan",),

@@ -12,7 +12,8 @@ def demo(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of the workspace file and the policy; made if absent.  [default: policies, or below]"
+            help="Folder of the workspace file and the policy; made if absent.  [default: policies, "
+            "policies/examples/digits, policies/examples/garments]"
         ),
     ] = None,
     example: Annotated[str, typer.Option(help="faces, digits or garments.")] = "faces",

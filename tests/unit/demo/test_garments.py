@@ -26,16 +26,19 @@ def pixels(part: str) -> np.ndarray:
     return np.random.default_rng(len(part)).integers(0, 256, (COUNTS[part], 28, 28), dtype=np.uint8)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
+def garment_files(folder: Path) -> Path:
     """The four files with thirty pictures, two of each kind for training and one to hold out."""
-    folder = tmp_path / "source"
     folder.mkdir()
     for part, count in COUNTS.items():
         labels = (np.arange(count) % len(LABELS)).astype(np.uint8)
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels(part))))
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
     return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return garment_files(tmp_path / "source")
 
 
 def test_pictures_land_in_folders_of_split_and_kind_with_a_border(source: Path, tmp_path: Path) -> None:
