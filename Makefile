@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test test-all lint format docs bench clean help
+.PHONY: demo test test-all lint format docs bench bench-table clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ docs: .venv/dev.stamp ## Write the command reference and the JSON schemas again.
 bench: .venv/dev.stamp ## Measure what speed claims rest on.
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/cached_targets.py
+
+bench-table: .venv/dev.stamp ## Compare all strategies as the paper's table does; about an hour (TABLE=--quick: minutes).
+	$(BIN)/python -m benchmarks.table $(TABLE)
 
 clean: ## Remove the environment and the demonstration's workspace.
 	rm -rf .venv demo-workspace .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

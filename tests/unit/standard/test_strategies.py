@@ -124,9 +124,11 @@ def test_random_targets_have_the_mean_and_deviation_of_noise_features_and_are_dr
     found = {float(made.objective(context, forget, None).total.detach()) for _ in range(4)}
     assert len(found) == 4
     # Features at the mean of the noise features are one variance of it away, on average.
-    context.student.module.encoder.weight.data.zero_()
+    student = counting(context.student).module
+    student.encoder.weight.data.zero_()
     (bank,) = counting(context.teacher).module.encoder(counting(context.teacher).encoded[0])[None].detach()
-    context.student.module.encoder.bias.data.fill_(float(bank.mean()))
+    assert student.encoder.bias is not None
+    student.encoder.bias.data.fill_(float(bank.mean()))
     losses = [float(made.objective(context, forget, None).total.detach()) for _ in range(50)]
     assert sum(losses) / 50 == pytest.approx(0.2 * float(bank.var()), rel=0.05)
 
