@@ -42,7 +42,7 @@ QUICK = Scale(
     edge=64,
     alphas=(0.2, 1.0),
     shares=(1.0, 0.01),
-    loop={"steps": 60, "warmup": 6},
+    loop={"steps": 50, "warmup": 5, "batch": 8},
     workspace=Path(__file__).parent / "quick" / "workspace.yaml",
 )
 """Finds no differences worth telling: see `FULL` for those."""
