@@ -105,7 +105,8 @@ class VqganAdapter(ModelAdapter):
         """
         del inputs
         (latents,) = features
-        return self.module.network.decode(latents).sample.float() * MIDDLE + MIDDLE
+        made: torch.Tensor = self.module.network.decode(latents).sample
+        return made.float() * MIDDLE + MIDDLE
 
     def _generated(self, hidden: torch.Tensor) -> torch.Tensor:
         return torch.ones_like(hidden)
@@ -123,7 +124,7 @@ class VqganAdapter(ModelAdapter):
         if self._params.perceptual:
             self._perception = self._perception or feature_net(PERCEPTION)
             fidelity = fidelity + self._params.perceptual * perceptual_loss(self._perception, picture, wanted)
-        loss = fidelity + made.commit_loss
+        loss: torch.Tensor = fidelity + self._params.quantiser * made.commit_loss
         # Where nothing is learnt, the loss is only looked at, and two players' game says nothing about quality.
         if self._discriminator is not None and picture.requires_grad:
             last = network.decoder.conv_out.weight

@@ -31,7 +31,7 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
 
 
 def adversarial_loss(
-    discriminator: nn.Module, made: torch.Tensor, wanted: torch.Tensor, fidelity: torch.Tensor, last_layer: nn.Parameter
+    discriminator: nn.Module, made: torch.Tensor, wanted: torch.Tensor, fidelity: torch.Tensor, last_layer: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Both sides of the game as terms of one sum, for one optimiser: neither has a gradient for the other's weights.
 
@@ -53,6 +53,6 @@ def adversarial_loss(
     return weight.clamp(max=LARGEST_WEIGHT) * fooling, telling
 
 
-def _gradient_norm(loss: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
-    (gradient,) = torch.autograd.grad(loss, parameter, retain_graph=True)
-    return gradient.norm()
+def _gradient_norm(loss: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    gradient: torch.Tensor = torch.autograd.grad(loss, parameter, retain_graph=True)[0]
+    return torch.linalg.vector_norm(gradient)

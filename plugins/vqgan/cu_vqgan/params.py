@@ -19,7 +19,7 @@ class Architecture(BaseModel):
     )
     layers_per_block: int = Field(default=1, ge=1, description="residual blocks at each resolution of the encoder")
     norm_groups: int = Field(default=16, ge=1, description="groups of the group normalisation")
-    latent_channels: int = Field(default=8, ge=1, description="channels of a code")
+    latent_channels: int = Field(default=3, ge=1, description="length of a code; more of the codes are used if short")
     codes: int = Field(default=256, ge=2, description="codes in the codebook")
 
     @model_validator(mode="after")
@@ -39,5 +39,6 @@ class VqganParams(BaseModel):
     architecture: Architecture = Field(
         default_factory=Architecture, description="of a model that is trained here; one that is loaded brings its own"
     )
+    quantiser: float = Field(default=0.1, gt=0, description="weight of the distance between vectors and their codes")
     perceptual: float = Field(default=1.0, ge=0, description="weight of the perceptual loss; 0 does without it")
     adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 does without it")

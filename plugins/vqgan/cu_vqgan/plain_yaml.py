@@ -20,11 +20,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: not such a file.
     """
-    raw = path.read_bytes()
-    if len(raw) > MAX_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise ModelError(f"{path}: larger than {MAX_BYTES // 1024} KiB; no configuration of a model is")
     try:
-        text = raw.decode("utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
         for event in YAML(typ="safe", pure=True).parse(text):
             if isinstance(event, AliasEvent) or (isinstance(event, NodeEvent) and event.anchor):
                 raise ModelError(f"{path}: anchors and aliases (& and *) are not read; write the value out")

@@ -108,5 +108,5 @@ def network_name(stored: str, levels: int) -> str:
     """The name that diffusers gives a tensor, from its name in a checkpoint of a model with ``levels`` resolutions."""
     counted = re.sub(r"^decoder\.up\.(\d+)\.", lambda match: f"decoder.up.{levels - 1 - int(match[1])}.", stored)
     for pattern, replacement in _INSIDE:
-        counted = pattern.sub(replacement, counted)  # type: ignore[arg-type]  # text or function, as re takes them
+        counted = pattern.sub(replacement, counted)
     return counted
