@@ -74,8 +74,8 @@ def _tokeniser_shapes() -> dict[str, tuple[int, ...]]:
     }
     for side, last in (("encoder", WIDTHS[-1]), ("decoder", WIDTHS[0])):
         shapes |= {f"vqgan.{side}.norm_out.{part}": (last,) for part in ("weight", "bias")}
-        for block in ("block_1", "block_2"):
-            shapes |= _residual_shapes(f"vqgan.{side}.mid.{block}", WIDTHS[-1], WIDTHS[-1])
+        for middle in ("block_1", "block_2"):
+            shapes |= _residual_shapes(f"vqgan.{side}.mid.{middle}", WIDTHS[-1], WIDTHS[-1])
     for level, width in enumerate(WIDTHS):
         above, below = WIDTHS[max(level - 1, 0)], WIDTHS[min(level + 1, len(WIDTHS) - 1)]
         for block in range(BLOCKS):

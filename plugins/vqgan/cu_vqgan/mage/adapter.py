@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from compliance_unlearn.api import (
     WorkspaceError,
     shown_pixels,
 )
+from cu_vqgan.discriminator import new_discriminator
 from cu_vqgan.mage import layout
 from cu_vqgan.mage.initialise import new_network
 from cu_vqgan.mage.network import MageNetwork, split_places
@@ -25,10 +27,14 @@ from cu_vqgan.mage.params import MageParams
 from cu_vqgan.mage.sampling import fill_in
 from cu_vqgan.mage.shapes import infer_sizes, require_same
 from cu_vqgan.mage.tokens import TokenCache
-from cu_vqgan.mage.training import reveal, token_loss, tokeniser_loss
+from cu_vqgan.mage.training import MASKS, PictureCritic, reveal, token_loss, tokeniser_loss
 
 ENCODER = ("blocks.", "norm.", "token_emb.position_embeddings.", "token_emb.LayerNorm.")
 """The encoder's tensors begin with these. The word embeddings are not among them: they are the output head, too."""
+
+
+MIDDLE = 0.5
+"""Mean and deviation that bring pixels into [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,9 @@ class MageAdapter(ModelAdapter):
     """Masked generative encoder of Li et al. (CVPR 2023).
 
     No hidden pixel reaches the encoder: the tokeniser looks far beyond the square that a token stands for, so hidden
-    pixels are replaced by the mean of the training data (black for the released checkpoints, as their authors do)
-    *before* the image is tokenised. A reconstruction is composed of the pixels that came in and, where they were
-    hidden, of what the tokeniser's decoder makes of the whole grid.
+    pixels are replaced *before* the image is tokenised, by the mean that pixels are normalised with: grey for models
+    of ours, black for the released checkpoints, as their authors do. A reconstruction is composed of the pixels that
+    came in and, where they were hidden, of what the tokeniser's decoder makes of the whole grid.
     """
 
     samples: ClassVar[bool] = True
@@ -71,6 +77,7 @@ class MageAdapter(ModelAdapter):
         self._statistics = PixelStatistics((), ())
         self._dtypes: dict[str, torch.dtype] = {}
         self._tokens = TokenCache()
+        self._critic = PictureCritic(params)
 
     @property
     def module(self) -> MageNetwork:
@@ -123,7 +130,11 @@ class MageAdapter(ModelAdapter):
     def _create(self, statistics: PixelStatistics, generator: torch.Generator) -> None:
         if not len(statistics.mean) == len(statistics.std) == self._shape.channels:
             raise ModelError(f"the model takes {self._shape.channels} channels, the images have {len(statistics.mean)}")
-        self._adopt(new_network(self._params.architecture, generator), statistics)
+        # As for other VQ-GANs, pixels lie in [-1, 1] whatever the statistics of the training data.
+        middle = (MIDDLE,) * self._shape.channels
+        self._adopt(new_network(self._params.architecture, generator), PixelStatistics(middle, middle))
+        if self._params.adversarial:
+            self._critic.discriminator = new_discriminator(self._shape.channels, generator)
 
     def _adopt(self, network: MageNetwork, statistics: PixelStatistics) -> None:
         sizes = network.sizes
@@ -169,15 +180,22 @@ class MageAdapter(ModelAdapter):
         return frozenset(name for name, _ in self.module.named_parameters() if name.startswith(ENCODER))
 
     def _training_loss(self, images: torch.Tensor, targets: torch.Tensor, views: Views) -> torch.Tensor:
+        """Cross-entropy of hidden tokens; in base training the tokeniser learns beside it, from whole pictures."""
         inputs, wanted = self._degrade(images, views), self._normalise(targets)
         network = self.module
-        loss = images.new_zeros(())
         if network.vqgan.codebook.requires_grad:
-            loss, answers = tokeniser_loss(network.vqgan, wanted)
+            picture_loss, answers = tokeniser_loss(network.vqgan, wanted, self._critic)
         else:
-            answers = self._tokens.ids(network.vqgan, wanted)
-        ids, hidden = reveal(inputs.ids, answers, inputs.hidden, inputs.seeds)
-        return loss + token_loss(network, ids, answers, hidden)
+            picture_loss, answers = 0.0, self._tokens.ids(network.vqgan, wanted)
+        losses = [
+            token_loss(network, answers, *reveal(inputs.ids, answers, inputs.hidden, inputs.seeds + choice))
+            for choice in range(MASKS)
+        ]
+        return picture_loss + torch.stack(losses).mean()
+
+    def _training_networks(self) -> Mapping[str, torch.nn.Module]:
+        discriminator = self._critic.discriminator
+        return {"discriminator": discriminator} if discriminator is not None else {}
 
     def _export(self, folder: Path) -> None:
         sizes, statistics = self.module.sizes, self._statistics

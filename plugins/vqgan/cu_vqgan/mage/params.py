@@ -24,7 +24,7 @@ class MageArchitecture(BaseModel):
     )
     tokeniser_blocks: int = Field(default=1, ge=1, description="residual blocks of the tokeniser at each resolution")
     codes: int = Field(default=256, ge=2, description="codes in the codebook")
-    code_width: int = Field(default=32, ge=1, description="channels of a code")
+    code_width: int = Field(default=8, ge=1, description="channels of a code")
     width: int = Field(default=128, ge=4, description="width of the encoder")
     layers: int = Field(default=4, ge=1, description="layers of the encoder")
     heads: int = Field(default=4, ge=1, description="attention heads of the encoder")
@@ -64,3 +64,5 @@ class MageParams(BaseModel):
         ge=0,
         description="0 takes the likeliest codes and the surest places first; more draws both (the authors: 6)",
     )
+    perceptual: float = Field(default=1.0, ge=0, description="weight of the tokeniser's perceptual loss; 0 omits it")
+    adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 omits it")
