@@ -54,5 +54,5 @@ def adversarial_loss(
 
 
 def _gradient_norm(loss: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    gradient: torch.Tensor = torch.autograd.grad(loss, parameter, retain_graph=True)[0]
-    return torch.linalg.vector_norm(gradient)
+    (gradient,) = torch.autograd.grad(loss, parameter, retain_graph=True)
+    return gradient.square().sum().sqrt()
