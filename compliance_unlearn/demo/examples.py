@@ -12,7 +12,7 @@ from compliance_unlearn.demo.digits import write_digits
 from compliance_unlearn.demo.faces import write_faces
 from compliance_unlearn.demo.garments import DEBIAN, write_garments
 
-WORKSPACE = "workspace.yaml"
+WORKSPACE, POLICIES = "workspace.yaml", Path("policies")
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def find_example(name: str, source: Path | None = None) -> Example:
     """
     garments = partial(write_garments, source=source or DEBIAN)
     examples = {
-        "faces": Example("faces", Path("policies"), "gdpr_req_123.yaml", write_faces),
-        "digits": Example("digits", Path("policies/examples/digits"), "forget_digit.yaml", write_digits),
-        "garments": Example("garments", Path("policies/examples/garments"), "forget_garment.yaml", garments),
+        "faces": Example("faces", POLICIES, "gdpr_req_123.yaml", write_faces),
+        "digits": Example("digits", POLICIES / "examples/digits", "forget_digit.yaml", write_digits),
+        "garments": Example("garments", POLICIES / "examples/garments", "forget_garment.yaml", garments),
     }
     if name not in examples:
         raise PolicyError(f"--example: there is no `{name}`; there are: {', '.join(examples)}")
@@ -59,9 +59,9 @@ def find_example(name: str, source: Path | None = None) -> Example:
 
 def write_policies(example: Example, folder: Path) -> None:
     """Write workspace file and policy, from the installed package or from its repository; overwrites nothing."""
-    package = Path(__file__).parents[1]
-    packaged = package / "demo" / "templates"
-    source = (packaged if packaged.exists() else package.parent) / example.folder
+    packaged = Path(__file__).parent / "templates"
+    source = packaged if packaged.exists() else Path(__file__).parents[2] / POLICIES
+    source /= example.folder.relative_to(POLICIES)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WORKSPACE, example.policy):
         if not (folder / name).exists():
