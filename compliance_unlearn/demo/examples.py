@@ -60,8 +60,7 @@ def find_example(name: str, source: Path | None = None) -> Example:
 def write_policies(example: Example, folder: Path) -> None:
     """Write workspace file and policy, from the installed package or from its repository; overwrites nothing."""
     packaged = Path(__file__).parent / "templates"
-    source = packaged if packaged.exists() else Path(__file__).parents[2] / POLICIES
-    source /= example.folder.relative_to(POLICIES)
+    source = (packaged if packaged.exists() else Path(__file__).parents[2]) / example.folder
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WORKSPACE, example.policy):
         if not (folder / name).exists():
