@@ -13,7 +13,7 @@ from cu_audit.records import FORGET, RETAIN, Candidate
 
 from benchmarks.table.cache import key_of
 from benchmarks.table.case import Case
-from benchmarks.table.trials import Trial
+from benchmarks.table.trials import ALIGNMENT, Trial
 from compliance_unlearn.api import Strategy, StrategyContext, StrategySpec, Task
 from compliance_unlearn.api.plan import PlannedModel
 from compliance_unlearn.engine.environment import environment
@@ -97,9 +97,9 @@ def surroundings(case: Case) -> dict[str, Any]:
 
 
 def plan(case: Case, trial: Trial, seed: int, original: Path) -> PlannedModel:
-    """The trial with everything resolved: the trial's word, then the workspace's, then the strategy's own."""
+    """The trial with everything resolved: its own word, then the workspace's, then the strategy's defaults."""
     registered = case.registry.find(StrategySpec, trial.strategy)
-    loop = {**case.scale.loop, "seed": seed}
+    loop = {**_shared_loop(case, trial), **case.scale.loop, "seed": seed}
     use = StrategyUse(use=trial.strategy, params=dict(trial.params), loop=loop)
     params = case.registry.params(registered, strategy_params(use, case.entry))
     files = folder_files(original)
@@ -119,6 +119,12 @@ def plan(case: Case, trial: Trial, seed: int, original: Path) -> PlannedModel:
         counts={name: len(records) for name, records in case.sets.items()},
         records={},
     )
+
+
+def _shared_loop(case: Case, trial: Trial) -> dict[str, Any]:
+    """The loop that the workspace gives the paper's method, for strategies that it does not mention: equal budgets."""
+    known = case.entry.strategies
+    return {} if trial.strategy in known or ALIGNMENT not in known else known[ALIGNMENT].loop
 
 
 def _context(case: Case, trial: Trial, seed: int, original: Path) -> StrategyContext:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.table.__main__ import main
+from benchmarks.table.command import main
 from benchmarks.table.trials import ORIGINAL, RETRAINED, ROWS
 
 LARGEST_PICTURE = 200_000
