@@ -57,6 +57,21 @@ def test_hidden_pixels_are_replaced_before_the_image_is_tokenised(checkpoint: Pa
     assert not torch.equal(*seen)
 
 
+def test_a_margin_hides_the_tokens_around_the_hidden_pixels_too(checkpoint: Path, faces: torch.Tensor) -> None:
+    adapter = MageAdapter(MageParams(margin=1), Outpaint(area=0.4)).load(checkpoint, CPU)
+    degraded = adapter.degrade(faces, adapter.views(len(faces), torch.Generator().manual_seed(0)))
+    # Three by three of the four by four tokens are shown; two by two of them touch no hidden one.
+    assert int((~degraded.hidden[0]).sum()) == 12 * 12
+    seen = torch.zeros(4, 4, dtype=torch.bool)
+    seen[:2, :2] = True
+    assert torch.equal(~degraded.inputs.hidden[0].view(4, 4), seen)
+    with torch.no_grad():
+        made = adapter.reconstruct(degraded)
+    assert torch.equal(made.generated, degraded.hidden)
+    shown = ~degraded.hidden.expand_as(faces)
+    assert torch.equal(made.images[shown], faces[shown])
+
+
 def test_features_are_the_class_token_and_the_visible_tokens(checkpoint: Path, faces: torch.Tensor) -> None:
     adapter = MageAdapter(MageParams(), Inpaint()).load(checkpoint, CPU)
     degraded = adapter.degrade(faces, adapter.views(len(faces), torch.Generator().manual_seed(0)))

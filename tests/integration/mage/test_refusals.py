@@ -127,7 +127,10 @@ def test_masks_keep_to_the_grid_of_tokens(checkpoint: Path) -> None:
         adapter.degrade(images, Views(hidden, seeds))
     hidden[0, :, :4, 3] = True
     hidden[1] = False
-    with pytest.raises(ModelError, match="the same number of cells"):
+    with pytest.raises(ModelError, match="the same number of tokens"):
+        adapter.degrade(images, Views(hidden, seeds))
+    hidden[:] = True
+    with pytest.raises(ModelError, match="nothing is left to see"):
         adapter.degrade(images, Views(hidden, seeds))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from torch.nn import functional
 
 from compliance_unlearn.api import (
     ImageShape,
@@ -42,8 +43,8 @@ class VisibleTokens:
     """T(x) for a MAGE.
 
     Attributes:
-        ids: integer ``[n, tokens]``, computed from ``shown``; those of hidden tokens say nothing about the image.
-        hidden: boolean ``[n, tokens]``.
+        ids: integer ``[n, tokens]``, computed from ``shown``.
+        hidden: boolean ``[n, tokens]``, the tokens that the encoder does not see.
         shown: the image with its hidden pixels replaced, ``[n, channels, height, width]``.
         unseen: boolean ``[n, 1, height, width]``, the hidden pixels.
         seeds: integer ``[n]``.
@@ -186,7 +187,7 @@ class MageAdapter(ModelAdapter):
         if network.vqgan.codebook.requires_grad:
             picture_loss, answers = tokeniser_loss(network.vqgan, wanted, self._critic)
         else:
-            picture_loss, answers = 0.0, self._tokens.ids(network.vqgan, wanted)
+            picture_loss, answers = images.new_zeros(()), self._tokens.ids(network.vqgan, wanted)
         losses = [
             token_loss(network, answers, *reveal(inputs.ids, answers, inputs.hidden, inputs.seeds + choice))
             for choice in range(MASKS)
@@ -212,20 +213,22 @@ class MageAdapter(ModelAdapter):
             raise WorkspaceError(f"{folder}: the model cannot be written: {error.strerror}") from error
 
     def _hidden_tokens(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Boolean ``[n, 1, height, width]`` to ``[n, tokens]``.
+        """Boolean ``[n, 1, height, width]`` to ``[n, tokens]``, with the margin.
 
         Raises:
-            ModelError: a cell is hidden in part, or the images of the batch do not hide the same number of cells.
+            ModelError: a cell is hidden in part, nothing is left to see, or the images of the batch do not hide the
+                same number of tokens.
         """
-        cells = (
-            hidden[:, 0].unfold(1, self._cell, self._cell).unfold(2, self._cell, self._cell).flatten(3).flatten(1, 2)
-        )
-        masked = cells.any(dim=2)
-        if not torch.equal(masked, cells.all(dim=2)):
+        share = functional.avg_pool2d(hidden.float(), self._cell)
+        if ((share > 0) & (share < 1)).any():
             raise ModelError(f"a mask must hide whole cells of {self._cell} by {self._cell} pixels")
+        margin = self._params.margin
+        masked = functional.max_pool2d(share, 2 * margin + 1, stride=1, padding=margin).flatten(1) > 0
         counts = masked.sum(dim=1)
         if not torch.equal(counts, counts[:1].expand_as(counts)):
-            raise ModelError("all images of a batch must hide the same number of cells")
+            raise ModelError("all images of a batch must hide the same number of tokens; random masks take no margin")
+        if masked.all():
+            raise ModelError(f"nothing is left to see: the mask and a margin of {margin} tokens hide the whole image")
         return masked
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:

@@ -64,5 +64,8 @@ class MageParams(BaseModel):
         ge=0,
         description="0 takes the likeliest codes and the surest places first; more draws both (the authors: 6)",
     )
+    margin: int = Field(
+        default=0, ge=0, description="rings of tokens around hidden pixels that are hidden, too (the authors: 1)"
+    )
     perceptual: float = Field(default=1.0, ge=0, description="weight of the tokeniser's perceptual loss; 0 omits it")
     adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 omits it")

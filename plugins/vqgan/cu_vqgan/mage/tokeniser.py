@@ -148,9 +148,9 @@ class Tokeniser(nn.Module):
         self.quantize = nn.ModuleDict({"embedding": nn.Embedding(sizes.codes, sizes.code_width)})
 
     @property
-    def codebook(self) -> torch.Tensor:
+    def codebook(self) -> nn.Parameter:
         """All codes, ``[codes, code_width]``."""
-        return self.quantize["embedding"].weight  # type: ignore[return-value]  # an embedding has one
+        return self.get_parameter("quantize.embedding.weight")
 
     def nearest(self, latents: torch.Tensor) -> torch.Tensor:
         """Ids of the nearest codes: ``[n, code_width, h, w]`` to integer ``[n, h * w]``, in raster order."""

@@ -71,7 +71,7 @@ def tokeniser_loss(
     made = tokeniser.decode(rows + (codes - rows).detach()).float()
     # Both halves weigh the same: with a weaker pull, latents run away from a codebook that takes small steps.
     quantisation = functional.mse_loss(codes, rows.detach()) + functional.mse_loss(rows, codes.detach())
-    return critic.loss(made, images, tokeniser.decoder.conv_out.weight) + quantisation, ids
+    return critic.loss(made, images, tokeniser.get_parameter("decoder.conv_out.weight")) + quantisation, ids
 
 
 def reveal(
