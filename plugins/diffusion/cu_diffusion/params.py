@@ -10,14 +10,14 @@ from compliance_unlearn.api import ImageShape
 
 
 class Architecture(BaseModel):
-    """Size of a new model; the defaults make one of 1.3 million parameters for 32 by 32 grey images."""
+    """Size of a new model; the defaults make one of 1.1 million parameters for 32 by 32 grey images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     image_size: int = Field(default=32, ge=4, description="edge of the square images in pixels")
     channels: int = Field(default=1, ge=1, description="1 for grey, 3 for RGB")
     block_out_channels: tuple[int, ...] = Field(
-        default=(32, 64, 96), min_length=1, description="width at each resolution, the full one first"
+        default=(32, 64, 64), min_length=1, description="width at each resolution, the full one first"
     )
     layers_per_block: int = Field(default=1, ge=1, description="residual blocks at each resolution")
     norm_num_groups: int = Field(default=8, ge=1, description="groups of each group normalisation")
