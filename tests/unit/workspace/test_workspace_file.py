@@ -40,7 +40,7 @@ def test_the_revision_of_the_training_wins_over_that_of_the_data_set(tmp_path: P
         ("    source:", "    sauce:", "6:5: datasets.faces.sauce: unknown key; did you mean `source`?"),
         ("    adapter: echo\n", "", "11:5: models.faces-echo.adapter: this key is missing"),
         ("  faces-echo:", "  Faces Echo:", "10:3: models.Faces Echo: must be lower-case"),
-        ("kind: random-mask", "kind: colourise", "13:11: models.faces-echo.task: `kind` must be one of 'inpaint'"),
+        ("kind: random-mask", "kind: sharpen", "13:11: models.faces-echo.task: `kind` must be one of 'inpaint'"),
         ("ratio: 0.5", "ratio: 2", "13:38: models.faces-echo.task.ratio: must be less than 1"),
         ("ratio: 0.5", "area: 0.5", "13:31: models.faces-echo.task.area: unknown key; known: kind, ratio"),
         (
