@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     state = options.state / ("quick" if options.quick else "full")
     output = Output(
         folder=options.out or (state / "results" if options.quick else RESULTS),
-        command=shlex.join(["python", "-m", "benchmarks.table", *arguments]),
+        command=_command(options),
         varied=options.ablations.split(","),
     )
     reporter, registry, device = ConsoleReporter(), load_registry(), torch.device(options.device)
@@ -49,6 +49,13 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that gives these results; where they are kept and written does not matter, so no path is told."""
+    told = {name: value for name, value in vars(options).items() if name not in ("state", "out", "quick")}
+    changed = [f"--{name}={value}" for name, value in told.items() if value != _parser().get_default(name)]
+    return shlex.join(["python", "-m", "benchmarks.table", *(["--quick"] if options.quick else []), *changed])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -92,7 +92,7 @@ def _preface(about: About, runs: Iterable[Sequence[Row]]) -> str:
             "",
             f"- Data: the example `{about.example}`; {about.counts[FORGET]} pictures to forget and "
             f"{about.counts[RETAIN]} to retain are scored, both trained on. Proxy retain: {about.proxy}.",
-            f"- Unlearned with seeds {', '.join(map(str, about.seeds))} from one and the same model: {interval}. "
+            f"- Unlearned with seed{'s' * (count > 1)} {', '.join(map(str, about.seeds))} from one and the same model: {interval}. "
             "There is one original and one retrained model.",
             "- Only what a model generated is scored, against the true pixels; no pixel that it was given.",
             "- Fréchet distance, KID, class score (the formula of the Inception score) and similarity (cosine of the "

@@ -15,15 +15,20 @@ LARGEST_PICTURE = 200_000
 
 @pytest.mark.slow
 def test_quick_writes_every_row_and_does_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--quick", "--families", "mae", "--ablations", "", "--state", str(tmp_path / "state")]
+    arguments = ["--quick", "--families", "mae", "--state", str(tmp_path / "state")]
     out = tmp_path / "results"
     assert main([*arguments, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
+    assert "`python -m benchmarks.table --quick --families=mae`" in printed
+    assert str(tmp_path) not in printed
     labels = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")][2:]
     assert labels == [ORIGINAL, *(trial.label for trial in ROWS), RETRAINED]
     assert (out / "table.md").read_text(encoding="utf-8").strip() == printed.strip()
+    varied = (out / "ablations.md").read_text(encoding="utf-8")
+    for name in ("α", "share of retain data", "mask ratio", "task"):
+        assert f"## digits-mae: {name}\n" in varied
     drawn = sorted(out.glob("*.png"))
-    assert [path.name for path in drawn] == ["pictures-digits-mae.png", "tsne-digits-mae.png"]
+    assert [path.stem for path in drawn] == ["ablations-digits-mae", "pictures-digits-mae", "tsne-digits-mae"]
     assert all(path.stat().st_size < LARGEST_PICTURE for path in drawn)
 
     began = time.monotonic()
