@@ -83,6 +83,7 @@ def _preface(about: About, runs: Iterable[Sequence[Row]]) -> str:
     machines = "; ".join(sorted({result["machine"] for result in results if "machine" in result}))
     stale = sum("code" in result and result["code"] != about.code for result in results)
     count, net = len(about.seeds), about.net
+    seeds = f"seed{'s' * (count > 1)} {', '.join(map(str, about.seeds))}"
     interval = "mean ± half of the Student interval at 90 %" if count > 1 else "one value, no interval"
     return "\n".join(
         [
@@ -92,7 +93,7 @@ def _preface(about: About, runs: Iterable[Sequence[Row]]) -> str:
             "",
             f"- Data: the example `{about.example}`; {about.counts[FORGET]} pictures to forget and "
             f"{about.counts[RETAIN]} to retain are scored, both trained on. Proxy retain: {about.proxy}.",
-            f"- Unlearned with seed{'s' * (count > 1)} {', '.join(map(str, about.seeds))} from one and the same model: {interval}. "
+            f"- Unlearned with {seeds} from one and the same model: {interval}. "
             "There is one original and one retrained model.",
             "- Only what a model generated is scored, against the true pixels; no pixel that it was given.",
             "- Fréchet distance, KID, class score (the formula of the Inception score) and similarity (cosine of the "
