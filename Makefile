@@ -42,7 +42,7 @@ bench: .venv/dev.stamp ## Measure what speed claims rest on.
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/cached_targets.py
 
-bench-table: .venv/dev.stamp ## Compare all strategies as the paper's table does; about an hour (TABLE=--quick: minutes).
+bench-table: .venv/dev.stamp ## Compare all strategies as the paper's table does; long (TABLE=--quick: minutes).
 	$(BIN)/python -m benchmarks.table $(TABLE)
 
 clean: ## Remove the environment and the demonstration's workspace.
