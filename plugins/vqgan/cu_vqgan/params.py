@@ -40,5 +40,7 @@ class VqganParams(BaseModel):
         default_factory=Architecture, description="of a model that is trained here; one that is loaded brings its own"
     )
     quantiser: float = Field(default=0.1, gt=0, description="weight of the distance between vectors and their codes")
-    perceptual: float = Field(default=0.2, ge=0, description="weight of the perceptual loss; 0 does without it")
+    perceptual: float = Field(
+        default=0.2, ge=0, description="weight of the perceptual loss, for grey or RGB; 0 does without it"
+    )
     adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 does without it")
