@@ -32,7 +32,7 @@ def garment_files(folder: Path) -> Path:
     for part, count in COUNTS.items():
         labels = (np.arange(count) % len(LABELS)).astype(np.uint8)
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels(part))))
-        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels), mtime=0))
     return folder
 
 
@@ -81,7 +81,7 @@ def test_an_absent_file_is_an_error_that_says_where_to_get_it(source: Path, tmp_
 def test_files_that_do_not_fit_each_other_are_refused(
     source: Path, tmp_path: Path, labels: np.ndarray, message: str
 ) -> None:
-    (source / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
+    (source / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels), mtime=0))
     with pytest.raises(DataError, match=message):
         write_garments(tmp_path / "garments", source)
     assert not (tmp_path / "garments").exists()
@@ -89,7 +89,7 @@ def test_files_that_do_not_fit_each_other_are_refused(
 
 def test_pictures_larger_than_garments_are_refused(source: Path, tmp_path: Path) -> None:
     large = idx(np.zeros((20, 33, 28), np.uint8))
-    (source / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(large))
+    (source / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(large, mtime=0))
     with pytest.raises(DataError, match="33 by 28 pixels"):
         write_garments(tmp_path / "garments", source)
 
@@ -98,7 +98,7 @@ GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 
 
 def test_an_idx_file_is_read_packed_or_not(tmp_path: Path) -> None:
-    for content in (GOOD, gzip.compress(GOOD)):
+    for content in (GOOD, gzip.compress(GOOD, mtime=0)):
         (tmp_path / "file").write_bytes(content)
         assert np.array_equal(read_idx(tmp_path / "file", 3), np.arange(24).reshape(2, 3, 4))
 
@@ -114,10 +114,10 @@ def test_an_idx_file_is_read_packed_or_not(tmp_path: Path) -> None:
         (bytes([0, 0, 13, 3]) + GOOD[4:], "not an IDX file of unsigned bytes"),
         (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 4), "its header announces"),
         (bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 3, 4), "its header announces 0 bytes"),
-        (gzip.compress(GOOD)[:20], "cannot be read"),
-        (gzip.compress(GOOD)[:-6] + b"123456", "cannot be read"),
+        (gzip.compress(GOOD, mtime=0)[:20], "cannot be read"),
+        (gzip.compress(GOOD, mtime=0)[:-6] + b"123456", "cannot be read"),
         (b"\x1f\x8b not packed", "cannot be read"),
-        (gzip.compress(GOOD + bytes(10_000_000)), "longer than its header says"),
+        (gzip.compress(GOOD + bytes(10_000_000), mtime=0), "longer than its header says"),
     ],
 )
 def test_a_bad_idx_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
