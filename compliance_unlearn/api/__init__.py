@@ -38,6 +38,7 @@ from compliance_unlearn.api.model import (
     PixelStatistics,
     Reconstruction,
 )
+from compliance_unlearn.api.model_files import parse_json, read_json, read_safetensors, require_tensors, weight_bytes
 from compliance_unlearn.api.plan import Finding, Plan
 from compliance_unlearn.api.sink import EvidenceSink
 from compliance_unlearn.api.specs import (
@@ -126,8 +127,13 @@ __all__ = [
     "feature_net",
     "hidden_pixels",
     "hookimpl",
+    "parse_json",
+    "read_json",
+    "read_safetensors",
+    "require_tensors",
     "seeded_noise",
     "seeded_uniform",
     "shown_pixels",
     "texts_of",
+    "weight_bytes",
 ]

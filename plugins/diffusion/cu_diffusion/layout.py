@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from compliance_unlearn.api import ModelError
-from cu_diffusion.files import parse_json
+from compliance_unlearn.api import ModelError, parse_json, read_safetensors
 from cu_diffusion.model import DenoisingModel
 from cu_diffusion.palette import read_palette
 from cu_diffusion.palette_config import without_comments
 from cu_diffusion.schedule import NoiseSchedule
 from cu_diffusion.unet import CONFIG, SCHEDULER, SCHEDULER_CONFIG, UNET, WEIGHTS, UNetModel, build_network
-from cu_diffusion.weights import fitting, read_safetensors
+from cu_diffusion.weights import fitting
 
 _INDEX = "model_index.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from compliance_unlearn.api import ImageShape, ModelError, seeded_noise
+from compliance_unlearn.api import ImageShape, ModelError, read_safetensors, seeded_noise, weight_bytes
 from cu_diffusion.files import write_files
 from cu_diffusion.model import DenoisingModel, NoisedImages
 from cu_diffusion.palette_config import PaletteConfig, read_config
 from cu_diffusion.palette_network import PaletteNetwork, PaletteUNet
 from cu_diffusion.schedule import NoiseSchedule, Times
-from cu_diffusion.weights import fitting, read_pickled_tensors, read_safetensors, weight_bytes
+from cu_diffusion.weights import fitting, read_pickled_tensors
 
 CONFIG, WEIGHTS, RELEASED = "config.json", "model.safetensors", "*_Network.pth"
 

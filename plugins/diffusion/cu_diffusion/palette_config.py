@@ -11,8 +11,7 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compliance_unlearn.api import ModelError
-from cu_diffusion.files import parse_json
+from compliance_unlearn.api import ModelError, parse_json
 
 _COMMENTS = re.compile(rb'("(?:\\.|[^"\\])*")|//[^\n]*')
 

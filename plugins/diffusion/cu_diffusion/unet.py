@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
-from compliance_unlearn.api import ImageShape, ModelError
+from compliance_unlearn.api import ImageShape, ModelError, weight_bytes
 from cu_diffusion.files import write_files
 from cu_diffusion.model import DenoisingModel, NoisedImages
 from cu_diffusion.params import Architecture
 from cu_diffusion.schedule import NoiseSchedule, Times
-from cu_diffusion.weights import weight_bytes
 
 UNET, SCHEDULER = "unet", "scheduler"
 CONFIG, WEIGHTS, SCHEDULER_CONFIG = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"

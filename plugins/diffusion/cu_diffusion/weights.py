@@ -1,4 +1,4 @@
-"""Weights: read as safetensors, or as pickled tensors where a release has nothing else; written as safetensors."""
+"""Weights: those of a file that are a network's, and pickled tensors where a release has nothing else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
-from compliance_unlearn.api import ModelError
+from compliance_unlearn.api import ModelError, require_tensors
 
 
 @dataclass(frozen=True)
@@ -25,18 +23,6 @@ class StoredWeights:
 
     tensors: dict[str, torch.Tensor]
     dtypes: dict[str, torch.dtype]
-
-
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file.
-
-    Raises:
-        ModelError: not safetensors, or truncated.
-    """
-    try:
-        return load(path.read_bytes())
-    except SafetensorError as error:
-        raise ModelError(f"{path}: truncated, or not a safetensors file ({error})") from error
 
 
 def read_pickled_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -65,31 +51,8 @@ def fitting(stored: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Siz
     Raises:
         ModelError: other tensors, other shapes or other numbers than expected; names the first of them.
     """
-    problems = [
-        f"{len(names)} tensors {what}, first {sorted(names)[0]}"
-        for names, what in (
-            (expected.keys() - stored.keys(), "are missing"),
-            (stored.keys() - expected.keys(), "do not belong to the model"),
-        )
-        if names
-    ]
-    if problems:
-        raise ModelError(f"{path} does not fit its config.json: {'; '.join(problems)}")
-    wrong = sorted(name for name, tensor in stored.items() if tensor.shape != expected[name])
-    if wrong:
-        raise ModelError(
-            f"{path} does not fit its config.json: {len(wrong)} tensors have another shape, first {wrong[0]}: "
-            f"{list(stored[wrong[0]].shape)} in the file, {list(expected[wrong[0]])} in the model"
-        )
-    for name, tensor in stored.items():
-        if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ModelError(f"{path}: tensor {name} holds something else than finite numbers")
+    require_tensors(stored, expected, path, "does not fit its config.json")
     return StoredWeights(
         tensors={name: tensor.to(torch.float32, copy=True).contiguous() for name, tensor in stored.items()},
         dtypes={name: tensor.dtype for name, tensor in stored.items()},
     )
-
-
-def weight_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """A safetensors file; equal tensors give equal bytes."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {"format": "pt"})

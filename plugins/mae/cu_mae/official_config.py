@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
-from compliance_unlearn.api import ModelError
+from compliance_unlearn.api import ModelError, read_json
 from cu_mae.network import complete_config
-from cu_mae.stored import IMAGENET, read_json
+from cu_mae.stored import IMAGENET
 
 _log = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics
+from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics, read_safetensors
 from cu_mae.checkpoint import Checkpoint, read_checkpoint
 from cu_mae.fused import fuse_attention
 from cu_mae.names import official_name
 from cu_mae.network import NamedNetwork, build_network
 from cu_mae.official_config import network_config, read_config, shown_sizes
 from cu_mae.stored import CONFIG, WEIGHTS, StoredModel, json_bytes, read_files
-from cu_mae.weights import load_tensors, read_safetensors, stored_names
+from cu_mae.weights import load_tensors, stored_names
 
 
 def recognises(folder: Path) -> bool:

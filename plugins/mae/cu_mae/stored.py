@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics, WorkspaceError
+from compliance_unlearn.api import ImageShape, PixelStatistics, WorkspaceError, weight_bytes
 from cu_mae.network import NamedNetwork
-from cu_mae.weights import weight_bytes
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 IMAGENET = PixelStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -56,21 +55,6 @@ class StoredModel:
             (folder / WEIGHTS).write_bytes(weight_bytes(tensors))
         except OSError as error:
             raise WorkspaceError(f"{folder}: the model cannot be written: {error.strerror}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ModelError: the file is not one.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: must hold a JSON object")
-    return content
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics
+from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics, read_json, read_safetensors
 from cu_mae.names import classic_name, network_names
 from cu_mae.network import NamedNetwork, architecture_config, build_network, complete_config, initialise_network
 from cu_mae.params import Architecture
-from cu_mae.stored import CONFIG, IMAGENET, WEIGHTS, StoredModel, json_bytes, read_files, read_json
-from cu_mae.weights import load_tensors, read_safetensors
+from cu_mae.stored import CONFIG, IMAGENET, WEIGHTS, StoredModel, json_bytes, read_files
+from cu_mae.weights import load_tensors
 
 PREPROCESSOR = "preprocessor_config.json"
 MODEL_TYPE = "vit_mae"

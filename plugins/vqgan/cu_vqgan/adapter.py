@@ -18,6 +18,7 @@ from compliance_unlearn.api import (
     Views,
     WorkspaceError,
     shown_pixels,
+    weight_bytes,
 )
 from compliance_unlearn.api.features import FeatureNet, feature_net
 from cu_vqgan.config import NetworkConfig, architecture_config
@@ -26,7 +27,7 @@ from cu_vqgan.layout import CONFIG, Layout, new_layout, read_layout
 from cu_vqgan.losses import adversarial_loss, perceptual_loss
 from cu_vqgan.network import NamedNetwork, build_network, initialise_network, unchanged_names
 from cu_vqgan.params import VqganParams
-from cu_vqgan.weights import read_weights, weight_bytes
+from cu_vqgan.weights import read_weights
 
 MIDDLE = 0.5
 """The network sees pixels in [-1, 1]: less this mean, divided by this deviation."""

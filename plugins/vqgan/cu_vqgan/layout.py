@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from compliance_unlearn.api import ModelError
+from compliance_unlearn.api import ModelError, read_json
 from cu_vqgan import taming
 from cu_vqgan.config import NetworkConfig, parsed
 from cu_vqgan.plain_yaml import read_yaml
@@ -78,21 +78,6 @@ def new_layout(config: NetworkConfig) -> Layout:
 def diffusers_layout(config: NetworkConfig, content: bytes) -> Layout:
     """The layout of `save_pretrained`."""
     return Layout(config, content, DIFFUSERS_WEIGHTS, _current_name)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ModelError: the file is not one.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not valid JSON") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: must hold a JSON object")
-    return content
 
 
 def json_bytes(stored: Mapping[str, Any], path: Path) -> bytes:

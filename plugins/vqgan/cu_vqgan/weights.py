@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import safe_open
 
-from compliance_unlearn.api import ModelError
+from compliance_unlearn.api import ModelError, read_safetensors, require_tensors
+from compliance_unlearn.api.model_files import NOTES
 
 CHECKPOINT = ".ckpt"
+MISFIT = "does not fit its configuration"
 _log = logging.getLogger(__name__)
 
 
@@ -57,35 +58,30 @@ def read_weights(
     Raises:
         ModelError: unsafe, truncated, or other tensors or shapes than expected; names the first of them.
     """
-    content, notes = _read_checkpoint(path) if path.suffix == CHECKPOINT else _read_safetensors(path)
+    pickled = path.suffix == CHECKPOINT
+    content = _read_checkpoint(path) if pickled else read_safetensors(path)
     own = {name: tensor for name, tensor in content.items() if not name.startswith(beside)} if beside else content
     if len(own) < len(content):
         _log.warning("%s: %d tensors beside the model are left out", path, len(content) - len(own))
     names = _network_names(path, own, network_name)
-    _require_same_names(path, names, expected)
-    _require_same_shapes(path, {name: own[stored] for name, stored in names.items()}, names, expected)
-    for stored in names.values():
-        if not own[stored].is_floating_point() or not own[stored].isfinite().all():
-            raise ModelError(f"{path}: tensor {stored} holds something else than finite numbers")
+    found = {name: _as_matrix(own[stored], expected.get(name)) for name, stored in names.items()}
+    # The file's names in messages; a tensor that is absent has none there.
+    shapes = {names.get(name, name): shape for name, shape in expected.items()}
+    require_tensors({names[name]: tensor for name, tensor in found.items()}, shapes, path, MISFIT)
     return StoredWeights(
-        # A copy, since tensors of a safetensors file change with the file.
-        tensors={
-            name: own[stored].to(torch.float32, copy=True).reshape(expected[name]) for name, stored in names.items()
-        },
+        tensors={name: tensor.to(torch.float32, copy=True) for name, tensor in found.items()},
         stored={name: StoredTensor(stored, own[stored].dtype, own[stored].shape) for name, stored in names.items()},
-        notes=notes,
+        notes=dict(NOTES) if pickled else _read_notes(path),
     )
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
-        raise ModelError(f"{path}: truncated, or not a safetensors file ({error})") from error
+def _read_notes(path: Path) -> dict[str, str]:
+    """What stands in the header of a safetensors file that was read already."""
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """The ``state_dict`` of a checkpoint; nothing else is unpickled than tensors and plain containers."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -100,7 +96,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
     tensors = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(tensors, Mapping) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise ModelError(f"{path}: holds no `state_dict` of tensors")
-    return {str(name): tensor.detach() for name, tensor in tensors.items()}, {"format": "pt"}
+    return {str(name): tensor.detach() for name, tensor in tensors.items()}
 
 
 def _network_names(path: Path, stored: Iterable[str], network_name: Callable[[str], str]) -> dict[str, str]:
@@ -112,31 +108,8 @@ def _network_names(path: Path, stored: Iterable[str], network_name: Callable[[st
     return names
 
 
-def _require_same_names(path: Path, names: Mapping[str, str], expected: Mapping[str, torch.Size]) -> None:
-    missing = sorted(expected.keys() - names.keys())
-    unexpected = sorted(names[name] for name in names.keys() - expected.keys())
-    problems = [
-        f"{len(some)} tensors {what}, first {some[0]}"
-        for some, what in ((missing, "are missing"), (unexpected, "do not belong to the model"))
-        if some
-    ]
-    if problems:
-        raise ModelError(f"{path} does not fit its configuration: {'; '.join(problems)}")
-
-
-def _require_same_shapes(
-    path: Path, tensors: Mapping[str, torch.Tensor], names: Mapping[str, str], expected: Mapping[str, torch.Size]
-) -> None:
+def _as_matrix(tensor: torch.Tensor, expected: torch.Size | None) -> torch.Tensor:
     """A matrix may be stored as a convolution of one pixel: attention was written so once."""
-    wrong = [name for name in sorted(expected) if tensors[name].shape not in (expected[name], (*expected[name], 1, 1))]
-    if wrong:
-        first = wrong[0]
-        raise ModelError(
-            f"{path} does not fit its configuration: {len(wrong)} tensors have another shape, first {names[first]}: "
-            f"{list(tensors[first].shape)} in the file, {list(expected[first])} in the model"
-        )
-
-
-def weight_bytes(tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> bytes:
-    """A safetensors file; equal tensors give equal bytes."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(notes) or None)
+    if expected is not None and tensor.shape == (*expected, 1, 1):
+        return tensor.reshape(expected)
+    return tensor

@@ -19,6 +19,7 @@ from compliance_unlearn.api import (
     Views,
     WorkspaceError,
     shown_pixels,
+    weight_bytes,
 )
 from cu_vqgan.discriminator import new_discriminator
 from cu_vqgan.mage import layout
@@ -208,7 +209,7 @@ class MageAdapter(ModelAdapter):
         }
         try:
             (folder / layout.CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            (folder / layout.WEIGHTS).write_bytes(layout.weight_bytes(tensors))
+            (folder / layout.WEIGHTS).write_bytes(weight_bytes(tensors))
         except OSError as error:
             raise WorkspaceError(f"{folder}: the model cannot be written: {error.strerror}") from error
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import argparse
 import pickle
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
-from compliance_unlearn.api import ModelError
+from compliance_unlearn.api import ModelError, read_safetensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CHECKPOINTS = (".pth", ".ckpt")
@@ -88,18 +85,11 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: truncated, unsafe, or no tensors where they belong.
     """
-    tensors = _read_safetensors(path) if path.name == WEIGHTS else _read_checkpoint(path)
+    tensors = read_safetensors(path) if path.name == WEIGHTS else _read_checkpoint(path)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ModelError(f"{path}: tensor {name} holds something else than finite numbers")
     return tensors
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load(path.read_bytes())
-    except SafetensorError as error:
-        raise ModelError(f"{path}: truncated, or not a safetensors file ({error})") from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
@@ -116,8 +106,3 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(tensors, dict) or not all(isinstance(part, torch.Tensor) for part in tensors.values()):
         raise ModelError(f"{path}: there are no tensors under 'model', where the checkpoints of MAGE have them")
     return tensors
-
-
-def weight_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """A safetensors file; equal tensors give equal bytes."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {"format": "pt"})
