@@ -109,7 +109,7 @@ def open_cases(
     folder.parent.mkdir(parents=True, exist_ok=True)
     found.write(folder)
     dataset = open_folder(folder, entry, registry)
-    policy = Policy.load(ROOT / found.folder / found.policy)
+    policy = Policy.load(ROOT / found.folder / found.policies[0])
     proxy = open_proxy(example, folder.with_name("proxy"), registry, policy.forget_selector)
     return [_case(example, name, workspace, registry, scale, device, dataset, policy, proxy) for name in chosen]
 

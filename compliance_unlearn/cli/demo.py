@@ -12,7 +12,7 @@ def demo(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of the workspace file and the policy; made if absent.  [default: policies, "
+            help="Folder of the workspace file and the policies; made if absent.  [default: policies, "
             "policies/examples/digits, policies/examples/garments]"
         ),
     ] = None,
@@ -31,6 +31,7 @@ def demo(
       cu apply policies/gdpr_req_123.yaml     # afterwards: make it forget one person
       cu demo --example digits
       cu apply policies/examples/digits/forget_digit.yaml
+      cu apply policies/examples/digits/forget_digit_diffusion.yaml
       cu demo somewhere --example garments --from fashion-mnist
     """
     import torch
@@ -46,4 +47,5 @@ def demo(
     write_policies(found, place)
     workspace = Workspace.load(place / WORKSPACE)
     build_demo(found, workspace, load_registry(), reporter=ConsoleReporter(), device=torch.device("cpu"))
-    typer.echo(f"The demonstration is ready. Next: cu apply {place / found.policy}", err=True)
+    next_commands = " and ".join(f"cu apply {place / policy}" for policy in found.policies)
+    typer.echo(f"The demonstration is ready. Next: {next_commands}", err=True)

@@ -21,14 +21,14 @@ class Example:
 
     Attributes:
         dataset: name of its data set in its workspace.
-        folder: of its workspace file and its policy, in the repository and where it is built.
-        policy: file name of its policy.
+        folder: of its workspace file and its policies, in the repository and where it is built.
+        policies: file names of its policies, in the order in which to apply them.
         write: writes the data set into a folder that does not exist yet; does nothing where it exists.
     """
 
     dataset: str
     folder: Path
-    policy: str
+    policies: tuple[str, ...]
     write: Callable[[Path], None]
 
 
@@ -44,9 +44,11 @@ def find_example(name: str, source: Path | None = None) -> Example:
     """
     garments = partial(write_garments, source=source or DEBIAN)
     examples = {
-        "faces": Example("faces", POLICIES, "gdpr_req_123.yaml", write_faces),
-        "digits": Example("digits", POLICIES / "examples/digits", "forget_digit.yaml", write_digits),
-        "garments": Example("garments", POLICIES / "examples/garments", "forget_garment.yaml", garments),
+        "faces": Example("faces", POLICIES, ("gdpr_req_123.yaml",), write_faces),
+        "digits": Example(
+            "digits", POLICIES / "examples/digits", ("forget_digit.yaml", "forget_digit_diffusion.yaml"), write_digits
+        ),
+        "garments": Example("garments", POLICIES / "examples/garments", ("forget_garment.yaml",), garments),
     }
     if name not in examples:
         raise PolicyError(f"--example: there is no `{name}`; there are: {', '.join(examples)}")
@@ -58,10 +60,10 @@ def find_example(name: str, source: Path | None = None) -> Example:
 
 
 def write_policies(example: Example, folder: Path) -> None:
-    """Write workspace file and policy, from the installed package or from its repository; overwrites nothing."""
+    """Write workspace file and policies, from the installed package or from its repository; overwrites nothing."""
     packaged = Path(__file__).parent / "templates"
     source = (packaged if packaged.exists() else Path(__file__).parents[2]) / example.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (WORKSPACE, example.policy):
+    for name in (WORKSPACE, *example.policies):
         if not (folder / name).exists():
             (folder / name).write_bytes((source / name).read_bytes())

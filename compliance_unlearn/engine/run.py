@@ -133,8 +133,8 @@ class Run:
 
     def _result(self, measured: list[Measured], started: datetime) -> RunResult:
         plan = self._resolved.plan
-        checks = [check for model in measured for check in model.checks]
-        outcome = decide(checks)
+        checks = {model.prepared.planned.name: model.checks for model in measured}
+        outcome = decide([check for results in checks.values() for check in results])
         return RunResult(
             request=RequestRecord(
                 id=plan.request, ground=plan.ground, received=plan.received.isoformat(), due=plan.due.isoformat()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cu_audit.records import CheckResult, Outcome, Verdict
 
@@ -21,16 +21,24 @@ def decide(results: Sequence[CheckResult]) -> Outcome:
     return Outcome.INCONCLUSIVE
 
 
-def sentence(outcome: Outcome, results: Sequence[CheckResult]) -> str:
-    """The outcome in words, no stronger than the results."""
-    gating = [result for result in results if result.gates]
-    passed = sum(result.verdict is Verdict.PASSED for result in gating)
-    others = sorted({f"{result.name} ({result.verdict})" for result in gating if result.verdict is not Verdict.PASSED})
+def sentence(outcome: Outcome, models: Mapping[str, Sequence[CheckResult]]) -> str:
+    """The outcome in words, no stronger than the results.
+
+    Args:
+        outcome: of all results together, see `decide`.
+        models: results of each model, by its name.
+    """
+    gating = [(name, result) for name, results in models.items() for result in results if result.gates]
+    others = [(name, result) for name, result in gating if result.verdict is not Verdict.PASSED]
+    passed = len(gating) - len(others)
     if outcome is Outcome.COMPLIANT:
         tests = f"all {passed} tests that decide, fixed before the run, passed on the unlearned weights"
         return f"Compliant with the policy: {tests}."
+    several = len(models) > 1
+    kept = "No model was replaced." if several else "The model was not replaced."
+    found = ", ".join(
+        sorted({f"{result.name}{f' of {name}' if several else ''} ({result.verdict})" for name, result in others})
+    )
     if outcome is Outcome.NOT_COMPLIANT:
-        passes = f"{passed} of {len(gating)} deciding tests passed"
-        return f"Not compliant: {', '.join(others)}; {passes}. The model was not replaced."
-    why = ", ".join(others) or "no test decides"
-    return f"Inconclusive: {why}; the data do not allow a verdict. The model was not replaced."
+        return f"Not compliant: {found}; {passed} of {len(gating)} deciding tests passed. {kept}"
+    return f"Inconclusive: {found or 'no test decides'}; the data do not allow a verdict. {kept}"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from compliance_unlearn.demo.digits import digit_pictures
-from compliance_unlearn.demo.examples import WORKSPACE, find_example, write_policies
+from compliance_unlearn.demo.examples import WORKSPACE, Example, find_example, write_policies
 from compliance_unlearn.demo.garments import LABELS
 from compliance_unlearn.policy import Policy
 from compliance_unlearn.registry import check_names, load_registry
@@ -133,16 +133,20 @@ def test_a_class_folder_without_pictures_stops_the_plan(
     assert "birds" not in planned.err
 
 
-@pytest.mark.parametrize("name", ["digits", "garments"])
-def test_the_files_of_an_example_fit_each_other(tmp_path: Path, name: str) -> None:
-    example = find_example(name)
+@pytest.mark.parametrize(
+    "example", [find_example(name) for name in ("digits", "garments")], ids=lambda each: each.dataset
+)
+def test_the_files_of_an_example_fit_each_other(tmp_path: Path, example: Example) -> None:
     write_policies(example, tmp_path)
-    for file in (WORKSPACE, example.policy):
-        assert (tmp_path / file).read_bytes() == (ROOT / example.folder / file).read_bytes()
-    workspace, policy = Workspace.load(tmp_path / WORKSPACE), Policy.load(tmp_path / example.policy)
-    check_names(policy, workspace, load_registry())
-    assert policy.policy.forget.dataset == example.dataset
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([WORKSPACE, *example.policies])
+    for file in tmp_path.iterdir():
+        assert file.read_bytes() == (ROOT / example.folder / file.name).read_bytes()
+    workspace = Workspace.load(tmp_path / WORKSPACE)
     assert workspace.root == tmp_path / "workspace"
+    for name in example.policies:
+        policy = Policy.load(tmp_path / name)
+        check_names(policy, workspace, load_registry())
+        assert policy.policy.forget.dataset == example.dataset
 
 
 def test_garments_come_from_the_four_files_that_a_person_has(tmp_path: Path) -> None:

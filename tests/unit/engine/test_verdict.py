@@ -58,19 +58,31 @@ def test_results_that_do_not_gate_change_nothing(verdict: Verdict) -> None:
 @pytest.mark.parametrize("results", [[], [result(Verdict.PASSED, gates=False)]])
 def test_without_a_deciding_test_nothing_is_compliant(results: list[CheckResult]) -> None:
     assert decide(results) is Outcome.INCONCLUSIVE
-    assert "no test decides" in sentence(Outcome.INCONCLUSIVE, results)
+    assert "no test decides" in sentence(Outcome.INCONCLUSIVE, {"model": results})
 
 
 def test_the_sentence_names_what_stood_in_the_way() -> None:
-    results = [result(Verdict.PASSED), result(Verdict.FAILED, name="leak"), result(Verdict.VOID, name="drift")]
-    assert sentence(Outcome.NOT_COMPLIANT, results) == (
+    passed, failed, void = (
+        result(Verdict.PASSED),
+        result(Verdict.FAILED, name="leak"),
+        result(Verdict.VOID, name="drift"),
+    )
+    assert sentence(Outcome.NOT_COMPLIANT, {"model": [passed, failed, void]}) == (
         "Not compliant: drift (void), leak (failed); 1 of 3 deciding tests passed. The model was not replaced."
     )
-    assert "drift (void)" in sentence(Outcome.INCONCLUSIVE, [results[0], results[2]])
-    assert "all 1 tests" in sentence(Outcome.COMPLIANT, results[:1])
+    assert "drift (void)" in sentence(Outcome.INCONCLUSIVE, {"model": [passed, void]})
+    assert "all 1 tests" in sentence(Outcome.COMPLIANT, {"model": [passed]})
+
+
+def test_of_several_models_the_sentence_names_the_one_that_stood_in_the_way() -> None:
+    results = {"one": [result(Verdict.PASSED)], "other": [result(Verdict.FAILED, name="leak"), result(Verdict.PASSED)]}
+    assert sentence(Outcome.NOT_COMPLIANT, results) == (
+        "Not compliant: leak of other (failed); 2 of 3 deciding tests passed. No model was replaced."
+    )
+    assert "all 2 tests" in sentence(Outcome.COMPLIANT, {name: [result(Verdict.PASSED)] for name in results})
 
 
 def test_no_sentence_claims_erasure() -> None:
     for outcome in Outcome:
-        words = sentence(outcome, [result(Verdict.PASSED)]).lower()
+        words = sentence(outcome, {"model": [result(Verdict.PASSED)]}).lower()
         assert not any(claim in words for claim in ("prove", "erased", "deleted", "guarantee"))
