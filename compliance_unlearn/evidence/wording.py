@@ -33,7 +33,7 @@ SETS = {
     FORGET_ALL: "To forget: all images",
     RETAIN: "To keep: images the model was trained on",
     RETAIN_HELD_OUT: "To keep: images the model never saw",
-    "worst-subject": "To keep: the person who lost most",
+    "worst-subject": "To keep: the person or class that lost most",
     "weights": "The exported weights",
 }
 
