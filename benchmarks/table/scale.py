@@ -28,7 +28,7 @@ class Scale:
     noise_images: int = 512
     edge: int = 128
     alphas: Sequence[float] = (0.02, 0.1, 0.2, 0.5, 2.0)
-    shares: Sequence[float] = (1.0, 0.3, 0.1, 0.03, 0.01)
+    shares: Sequence[float] = (1.0, 0.1, 0.01)
     loop: Mapping[str, Any] = field(default_factory=dict)
     workspace: Path | None = None
 

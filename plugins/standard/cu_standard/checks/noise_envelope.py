@@ -37,7 +37,8 @@ REAL_SETS = (RETAIN, FORGET, FORGET_HELD_OUT)
 """Sets whose pictures stand for what is not noise."""
 
 NEIGHBOURS = 3
-REFERENCES_AT_MOST = 512
+REFERENCES_AT_MOST = 2048
+"""Pictures in B. With few of them, an output may lie nearer to some noise output than to the next picture."""
 
 
 @dataclass(frozen=True)
