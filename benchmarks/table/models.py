@@ -65,7 +65,8 @@ def unlearned(case: Case, trial: Trial, seed: int, original: Path, reporter: Rep
     """Folder of the model that a trial makes of ``original``, and how it came about.
 
     Returns:
-        The folder; ``seconds`` that it took, preparation included, and the ``machine`` and ``code`` that made it.
+        The folder; ``seconds`` of processor time that it took on all threads, preparation included, None for one that
+        was interrupted; and the ``machine`` and ``code`` that made it.
     """
     planned = plan(case, trial, seed, original)
     key = key_of(planned.model_dump(mode="json") | {"retain": trial.retain, "share": trial.share})
@@ -78,9 +79,9 @@ def unlearned(case: Case, trial: Trial, seed: int, original: Path, reporter: Rep
     assert isinstance(strategy, Strategy)
     context = _context(case, trial, seed, original)
     unlearning = Unlearning(planned, case.workspace, state, version, key, reporter)
-    started = time.monotonic()
-    done = unlearning.run(strategy, context)
-    making = {"seconds": max(time.monotonic() - started, done.seconds), **surroundings(case)}
+    interrupted, started = state.exists(), time.process_time()
+    unlearning.run(strategy, context)
+    making = {"seconds": None if interrupted else time.process_time() - started, **surroundings(case)}
     write_atomic(summary, json.dumps(making).encode())
     return version, making
 

@@ -41,7 +41,7 @@ def table_page(about: About, tables: Mapping[str, Sequence[Row]]) -> str:
     parts = ["# What each strategy does to what must go and to what must stay", _preface(about, tables.values())]
     for name, rows in tables.items():
         shown = [[row.label, *_figures(row.results), _inside(row.results), _seconds(row.results)] for row in rows]
-        head = ["", *_heads("forget"), *_heads("retain"), "inside noise", "seconds"]
+        head = ["", *_heads("forget"), *_heads("retain"), "inside noise", "processor seconds"]
         verdicts = "".join(f"- {line}.\n" for line in order(rows))
         parts.append(f"## {name}\n\n{markdown(head, shown)}\n\nAgainst the paper's baselines:\n\n{verdicts}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -100,7 +100,7 @@ def _preface(about: About, runs: Iterable[Sequence[Row]]) -> str:
             f"embeddings of output and truth) are those of {net.name}, weights `{net.sha256[:12]}`, on regions resized "
             f"to {net.edge} × {net.edge} pixels. They cannot be compared with figures of Inception or CLIP.",
             "- PSNR is in dB. *Inside noise*: share of forget outputs that look like what the original makes of noise, "
-            "by the check `noise-envelope`; – where it has no power. Seconds: unlearning with its preparation.",
+            "by the check `noise-envelope`; – where it has no power. Processor seconds: unlearning, all threads.",
             "- Good is: on forget far from the truth, on retain as near to it as the original.",
             "",
             "`benchmarks/table/README.md` says how each figure is computed.",
