@@ -129,7 +129,7 @@ def test_a_class_folder_without_pictures_stops_the_plan(
     assert done.code == 0, done.err
     planned = Office(office).cu("plan", "policies/forget-cats.yaml")
     assert refused(planned, 4), planned.err
-    assert "1 folders of the data set hold files but no images" in planned.err
+    assert "1 folders of the data set hold no images" in planned.err
     assert "birds" not in planned.err
 
 

@@ -304,7 +304,7 @@ def _everything_held_out(folder: Path) -> None:
         (_truncated, "picture 17 of 60, in the order of their paths: a file of the data set is truncated"),
         (_text_among_pictures, "picture 31 of 60, in the order of their paths: a file of the data set is truncated"),
         (_empty_class, "1 folders of the data are empty"),
-        (_class_without_pictures, "1 folders of the data set hold files but no images"),
+        (_class_without_pictures, "1 folders of the data set hold no images"),
         (_broken_link, "1 entries of the data are links to nothing"),
         (_everything_held_out, "no picture is left to train on"),
     ],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from cu_standard.sources.image_folder import ImageFolderSource
+from cu_standard.sources.images import NOTES, decode_image
 from cu_standard.sources.manifest import ManifestSource
 from cu_standard.sources.params import ImageFolderParams, ManifestParams
 from PIL import Image
@@ -86,7 +89,8 @@ def test_the_manifest_is_read_as_it_was_pinned(tmp_path: Path) -> None:
         ("path\na.png\na.png\n", "2 records share 1 files"),
         ("path,id\na.png,secret\nb.png,secret\n", "2 records but 1 different ids"),
         ('path,id\na.png,""\n', "1 of 1 records have no id"),
-        ("file\na.png\n", "no column 'path'; it has file"),
+        ("secret.png,secret\na.png,secret\n", "no column 'path' among its 2; the first line of a CSV file must be"),
+        ("path,secret\na.png,x\n", "no column 'person' among its 2"),
         ("path,label,label\na.png,1,2\n", "two columns of the same name"),
         ("path,subject\na.png,secret\nb.png\n", "not CSV"),
         ("", "not CSV"),
@@ -94,7 +98,7 @@ def test_the_manifest_is_read_as_it_was_pinned(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_manifest_is_an_error_that_names_no_record(tmp_path: Path, content: Any, match: str) -> None:
-    source = manifest(tmp_path, content)
+    source = manifest(tmp_path, content, **({"subject_column": "person"} if "person" in match else {}))
     with pytest.raises(DataError, match=match) as caught:
         source.resolve(None)
     assert "secret" not in str(caught.value)
@@ -153,10 +157,44 @@ def test_hidden_files_and_other_files_are_left_out(tmp_path: Path) -> None:
 def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog" / "1.txt").write_text("not an image")
-    with pytest.raises(DataError, match="1 folders of the data set hold files but no images"):
+    with pytest.raises(DataError, match="1 folders of the data set hold no images"):
         image_folder(tmp_path, "cat/1.png").resolve(None)
     with pytest.raises(DataError, match="holds no images"):
         ImageFolderSource(ImageFolderParams(), FolderTree(tmp_path / "dog")).resolve(None)
+
+
+@pytest.mark.parametrize("left", ["", "dog/.gitkeep", "dog/deeper/.gitkeep", "dog/notes.txt"])
+@pytest.mark.parametrize("pinned", [True, False], ids=["before", "afterwards"])
+def test_a_folder_that_lost_its_images_is_an_error_and_not_named(tmp_path: Path, left: str, pinned: bool) -> None:
+    source = image_folder(tmp_path, "cat/1.png")
+    (tmp_path / "dog" / "deeper").mkdir(parents=True)
+    if left:
+        (tmp_path / left).touch()
+    if pinned:
+        source = image_folder(tmp_path, "cat/1.png")
+    with pytest.raises(DataError, match="2 folders of the data set hold no images") as caught:
+        source.resolve(None)
+    assert "dog" not in str(caught.value)
+
+
+def test_a_class_that_is_newer_than_the_revision_is_no_error(tmp_path: Path) -> None:
+    source = image_folder(tmp_path, "cat/1.png")
+    save_digits(tmp_path, ["dog/deeper/1.png"])
+    (tmp_path / "cat" / ".cache" / "empty").mkdir(parents=True)
+    assert len(source.resolve(None)) == 1
+
+
+def test_a_class_that_was_moved_away_is_still_known(tmp_path: Path) -> None:
+    source = image_folder(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "dog" / "1.png").unlink()
+    assert len(source.resolve(None)) == 2
+
+
+@pytest.mark.parametrize("name", ["1.jfif", "1.JPE", "1.dib", "1.apng"])
+def test_rarer_endings_are_images_too(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / name, {"dib": "DIB", "apng": "PNG"}.get(name[2:], "JPEG"))
+    source = ImageFolderSource(ImageFolderParams(), FolderTree(tmp_path))
+    assert source.open(source.resolve(None)[0]).size == (3, 2)
 
 
 def test_splits_beside_classes_are_an_error(tmp_path: Path) -> None:
@@ -175,3 +213,49 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(DataError, match="attack on memory"):
             source.open(source.resolve(None)[0])
+
+
+def decoded(path: Path) -> tuple[Image.Image, list[str]]:
+    """A picture as the source reads it, and what it says was lost."""
+    image = decode_image(path)
+    return image, image.info[NOTES]
+
+
+@pytest.mark.parametrize("name", ["1.gif", "1.png", "1.webp", "1.tif"])
+def test_of_several_frames_the_first_is_taken_and_that_is_said(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("L", (16, 16), value) for value in (0, 128, 255)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    image, notes = decoded(tmp_path / name)
+    assert image.convert("L").getextrema() == (0, 0)
+    assert notes == ["cut down to the first of several frames"]
+
+
+def test_a_picture_is_turned_as_its_exif_data_say(tmp_path: Path) -> None:
+    plain = Image.new("L", (4, 2))
+    plain.paste(255, (0, 0, 2, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain.save(tmp_path / "1.png", exif=exif)
+    image, notes = decoded(tmp_path / "1.png")
+    assert image.size == (2, 4)
+    assert (image.getpixel((0, 0)), image.getpixel((0, 3))) == (255, 0)
+    assert notes == ["turned upright as its EXIF data say"]
+
+
+def test_exif_data_that_make_no_sense_are_left_alone(tmp_path: Path) -> None:
+    Image.new("L", (4, 2)).save(tmp_path / "1.jpg", exif=b"Exif\x00\x00nonsense")
+    image, notes = decoded(tmp_path / "1.jpg")
+    assert (image.size, notes) == ((4, 2), [])
+
+
+def test_sixteen_bits_that_become_eight_are_said(tmp_path: Path) -> None:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header, rows = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), zlib.compress(b"\0" + b"\xff\x01" * 6)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    (tmp_path / "1.ppm").write_bytes(b"P6 2 1 65535\n" + b"\xff\x01" * 6)
+    (tmp_path / "2.ppm").write_bytes(b"P6 2 1 255\n" + b"\xff" * 6)
+    assert decoded(tmp_path / "1.png")[1] == decoded(tmp_path / "1.ppm")[1] == ["converted from 16 to 8 bits"]
+    assert decoded(tmp_path / "2.ppm")[1] == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from compliance_unlearn.api import DataError, DataTree
-from cu_standard.sources.images import is_image_path
+from cu_standard.sources.images import is_hidden, is_image_path
 from cu_standard.sources.params import ImageFolderParams
 from cu_standard.sources.table import TableSource
 
@@ -30,11 +31,10 @@ class ImageFolderSource(TableSource):
     def _read(self) -> Any:
         import pyarrow as pa
 
-        files = [path for path in self.tree.files() if not path.startswith(".") and "/." not in path]
-        images = [path for path in files if is_image_path(path)]
+        images = [path for path in self.tree.files() if is_image_path(path)]
         if not images:
             raise DataError("the data set's folder holds no images")
-        _check_classes(files, images)
+        _check_classes([*self.tree.files(), *_left_there(self.tree.root)], images)
         splits, labels = _folders(images)
         columns: dict[str, Sequence[str | None]] = {"id": images, "path": images, "label": labels, "split": splits}
         return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items() if any(values)})
@@ -42,9 +42,16 @@ class ImageFolderSource(TableSource):
 
 def _check_classes(files: Iterable[str], images: Iterable[str]) -> None:
     """Refuse a class folder without images: something was not copied."""
-    empty = {path.rpartition("/")[0] for path in files} - _ancestors(images) - {""}
+    empty = {folder for path in files if not is_hidden(folder := path.rpartition("/")[0])} - _ancestors(images) - {""}
     if empty:
-        raise DataError(f"{len(empty)} folders of the data set hold files but no images")
+        raise DataError(f"{len(empty)} folders of the data set hold no images; fill them or take them away")
+
+
+def _left_there(root: Path) -> Iterable[str]:
+    """A path in each folder of the working copy that holds no image, nor has one below; version control knows none."""
+    found = {Path(folder).relative_to(root).as_posix(): files for folder, _, files in os.walk(root)}
+    full = _ancestors(f"{folder}/{name}" for folder, names in found.items() for name in names if is_image_path(name))
+    return [f"{folder}/" for folder in found if folder not in full and folder != "."]
 
 
 def _ancestors(paths: Iterable[str]) -> set[str]:

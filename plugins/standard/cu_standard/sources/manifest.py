@@ -71,18 +71,26 @@ def _standard_columns(table: Any, params: ManifestParams) -> Any:
     names = table.column_names
     if len(set(names)) != len(names):
         raise DataError(f"{params.manifest} has two columns of the same name")
-    if params.path_column not in names:
-        raise DataError(f"{params.manifest} has no column {params.path_column!r}; it has {', '.join(sorted(names))}")
+    _require_column(params.path_column, names, params)
     columns = {name: table.column(name) for name in names}
     for name, own in params.columns().items():
         if own != name and name in names:
             raise DataError(f"{params.manifest} has a column {name!r}, but the workspace says that it is {own!r}")
-        if own not in names and own != name:
-            raise DataError(f"{params.manifest} has no column {own!r}; it has {', '.join(sorted(names))}")
+        if own != name:
+            _require_column(own, names, params)
         if own in names:
             columns[name] = _as_text(columns[own], own)
     columns.setdefault("id", columns["path"])
     return pa.table(columns)
+
+
+def _require_column(name: str, names: list[str], params: ManifestParams) -> None:
+    """Refuse a manifest without a column. What it has instead may be its first record, so that is not repeated."""
+    if name not in names:
+        raise DataError(
+            f"{params.manifest} has no column {name!r} among its {len(names)}; the first line of a CSV file must be a "
+            "header that names the columns"
+        )
 
 
 def _as_text(column: Any, name: str) -> Any:
