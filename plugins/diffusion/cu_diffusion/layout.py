@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from compliance_unlearn.api import ModelError, parse_json, read_safetensors
+from compliance_unlearn.api import ModelError, parse_json, read_json, read_safetensors
+from compliance_unlearn.api.model_files import require_family
 from cu_diffusion.model import DenoisingModel
 from cu_diffusion.palette import read_palette
 from cu_diffusion.palette_config import without_comments
@@ -13,7 +14,10 @@ from cu_diffusion.schedule import NoiseSchedule
 from cu_diffusion.unet import CONFIG, SCHEDULER, SCHEDULER_CONFIG, UNET, WEIGHTS, UNetModel, build_network
 from cu_diffusion.weights import fitting
 
+FAMILY = ("a UNet2DModel of diffusers", "a Palette model")
+
 _INDEX = "model_index.json"
+_BESIDE = ("vae", "vqvae", "movq", "text_encoder", "image_encoder", "tokenizer", "bert")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _SCHEDULERS = (
     "DDPMScheduler",
@@ -32,9 +36,24 @@ def read_model(folder: Path) -> DenoisingModel:
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such folder; a diffusion model is a folder with {UNET}/{CONFIG}")
+    _require_pixel_space(folder)
+    require_family(folder, FAMILY)
     if (folder / UNET).is_dir() or "_class_name" in _config(folder):
         return read_unet(folder)
     return read_palette(folder)
+
+
+def _require_pixel_space(folder: Path) -> None:
+    """Refuse a pipeline with parts that would be absent from an export, such as the autoencoder of a latent space."""
+    index = read_json(folder / _INDEX) if (folder / _INDEX).is_file() else {}
+    named = {name for name, part in index.items() if isinstance(part, list) and any(part)}
+    found = {path.name for path in folder.iterdir() if path.is_dir() and path.name.startswith(_BESIDE)}
+    beside = sorted((named | found) - {UNET, SCHEDULER})
+    if beside:
+        raise ModelError(
+            f"{folder}: it looks like a {index.get('_class_name', 'pipeline')} of diffusers with {', '.join(beside)}, "
+            f"expected a pipeline in pixel space: {UNET} and {SCHEDULER}"
+        )
 
 
 def _config(folder: Path) -> Mapping[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from compliance_unlearn.api import ModelError, require_tensors
+from compliance_unlearn.api.model_files import named_tensors, read_pickle
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,15 @@ class StoredWeights:
 
 
 def read_pickled_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict that `torch.save` wrote, read without running any code that the file may hold.
+    """A state dict that `torch.save` wrote.
 
     Raises:
-        ModelError: truncated, or it holds something else than tensors by name.
+        ModelError: damaged, or it holds something else than tensors by name.
     """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: truncated, or no plain state dict; nothing of it was run") from error
-    if not isinstance(stored, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in stored.values()):
+    tensors = named_tensors(read_pickle(path, "the dictionary of tensors alone, with torch.save"))
+    if tensors is None:
         raise ModelError(f"{path}: expected a state dict, tensors by name")
-    return {str(name): tensor for name, tensor in stored.items()}
+    return tensors
 
 
 def fitting(stored: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Size], path: Path) -> StoredWeights:

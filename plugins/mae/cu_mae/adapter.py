@@ -7,12 +7,15 @@ from pathlib import Path
 import torch
 
 from compliance_unlearn.api import ImageShape, ModelAdapter, ModelError, PixelStatistics, RandomMask, Task, Views
+from compliance_unlearn.api.model_files import require_family
 from cu_mae import official_layout, transformers_layout
 from cu_mae.forward import decode, encode, hidden_target, patch_moments
 from cu_mae.network import NamedNetwork
 from cu_mae.params import MaeParams
 from cu_mae.patches import VisiblePatches, assemble, patchify, split_patches, take, unpatchify
 from cu_mae.stored import StoredModel
+
+FAMILY = ("a ViT-MAE of transformers", "an MAE as its authors store it")
 
 
 class MaeAdapter(ModelAdapter):
@@ -54,6 +57,7 @@ class MaeAdapter(ModelAdapter):
         return self._stored.patch if self._stored else self._architecture.patch_size
 
     def _load(self, weights: Path) -> None:
+        require_family(weights, FAMILY)
         layout = official_layout if official_layout.recognises(weights) else transformers_layout
         self._stored = layout.read(weights)
 

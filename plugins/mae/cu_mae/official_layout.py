@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from compliance_unlearn.api import ImageShape, ModelError, PixelStatistics, read_safetensors
+from compliance_unlearn.api.model_files import tensor_names
 from cu_mae.checkpoint import Checkpoint, read_checkpoint
 from cu_mae.fused import fuse_attention
 from cu_mae.names import official_name
 from cu_mae.network import NamedNetwork, build_network
 from cu_mae.official_config import network_config, read_config, shown_sizes
 from cu_mae.stored import CONFIG, WEIGHTS, StoredModel, json_bytes, read_files
-from cu_mae.weights import load_tensors, stored_names
+from cu_mae.weights import load_tensors
 
 
 def recognises(folder: Path) -> bool:
     """Whether the weights in a folder have this layout."""
     if (folder / WEIGHTS).is_file():
-        return "cls_token" in stored_names(folder / WEIGHTS)
+        return "cls_token" in tensor_names(folder / WEIGHTS)
     return bool(_checkpoints(folder))
 
 

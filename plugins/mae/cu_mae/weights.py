@@ -7,25 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from compliance_unlearn.api import ModelError, require_tensors
+from compliance_unlearn.api import require_tensors
 from cu_mae.network import NamedNetwork, zero_tables
 
 _log = logging.getLogger(__name__)
-
-
-def stored_names(path: Path) -> frozenset[str]:
-    """Names of the tensors of a safetensors file.
-
-    Raises:
-        ModelError: truncated, or not safetensors.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return frozenset(file.keys())
-    except SafetensorError as error:
-        raise ModelError(f"{path}: truncated, or not a safetensors file ({error})") from error
 
 
 def load_tensors(

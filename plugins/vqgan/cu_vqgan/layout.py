@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance_unlearn.api import ModelError, read_json
+from compliance_unlearn.api.model_files import require_family
 from cu_vqgan import taming
 from cu_vqgan.config import NetworkConfig, parsed
 from cu_vqgan.plain_yaml import read_yaml
@@ -19,6 +20,7 @@ from cu_vqgan.weights import CHECKPOINT
 CONFIG = "config.json"
 DIFFUSERS_WEIGHTS, TAMING_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 CLASS = "VQModel"
+FAMILY = ("a VQModel of diffusers", "a VQ-GAN of taming-transformers")
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 # Checkpoints of diffusers before 0.15 name the parts of attention so.
@@ -55,6 +57,7 @@ def read_layout(folder: Path) -> tuple[Layout, Path]:
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such folder; a VQ-GAN is a folder with {CONFIG} and weights")
+    require_family(folder, FAMILY)
     path = _config_file(folder)
     if path.name != CONFIG:
         stored = read_yaml(path)
@@ -62,9 +65,8 @@ def read_layout(folder: Path) -> tuple[Layout, Path]:
     stored = read_json(path)
     if "model" in stored:
         return _taming_layout(stored, path, path.read_bytes()), _taming_weights(folder)
-    family = stored.get("_class_name", stored.get("model_type"))
-    if family != CLASS:
-        raise ModelError(f"{path}: the model is a {family}, expected a {CLASS} of diffusers or of taming-transformers")
+    if stored.get("_class_name") != CLASS:
+        raise ModelError(f"{path}: does not say what it describes, expected {' or '.join(FAMILY)}")
     layout = diffusers_layout(parsed(NetworkConfig, stored, path), path.read_bytes())
     return layout, _diffusers_weights(folder)
 

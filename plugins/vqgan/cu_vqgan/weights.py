@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 
 from compliance_unlearn.api import ModelError, read_safetensors, require_tensors
-from compliance_unlearn.api.model_files import NOTES
+from compliance_unlearn.api.model_files import NOTES, named_tensors, read_pickle
 
 CHECKPOINT = ".ckpt"
 MISFIT = "does not fit its configuration"
@@ -82,21 +80,12 @@ def _read_notes(path: Path) -> dict[str, str]:
 
 
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """The ``state_dict`` of a checkpoint; nothing else is unpickled than tensors and plain containers."""
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path}: holds more than tensors, such as objects of pytorch-lightning, and unpickling those can run "
-            "code; on a machine where that may happen, save its `state_dict` alone with "
-            "safetensors.torch.save_file, as model.safetensors"
-        ) from error
-    except (EOFError, OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{path}: truncated, or not a checkpoint of torch") from error
-    tensors = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+    """The ``state_dict`` of a checkpoint, or tensors by name that are one themselves."""
+    content = read_pickle(path, "its `state_dict` alone with safetensors.torch.save_file, as model.safetensors")
+    tensors = named_tensors(content, "state_dict") or named_tensors(content)
+    if tensors is None:
         raise ModelError(f"{path}: holds no `state_dict` of tensors")
-    return {str(name): tensor.detach() for name, tensor in tensors.items()}
+    return tensors
 
 
 def _network_names(path: Path, stored: Iterable[str], network_name: Callable[[str], str]) -> dict[str, str]:

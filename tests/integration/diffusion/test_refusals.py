@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -42,15 +44,36 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}), encoding="utf-8")
 
 
-def test_the_folder_of_another_family_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "vit_mae"}', encoding="utf-8")
+def test_a_configuration_of_no_family_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match=r"neither the config.json of a UNet2DModel"):
         adapter_for(tmp_path)
-    (tmp_path / "config.json").write_text('{"_class_name": "VQModel"}', encoding="utf-8")
-    (tmp_path / "scheduler_config.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "diffusion_pytorch_model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match="_class_name is 'VQModel', expected UNet2DModel"):
-        adapter_for(tmp_path)
+
+
+def test_a_pipeline_in_latent_space_is_refused(saved: tuple[Any, Path]) -> None:
+    index = {
+        "_class_name": "LDMSuperResolutionPipeline",
+        "requires_safety_checker": True,
+        "feature_extractor": [None, None],
+        "scheduler": ["diffusers", "DDPMScheduler"],
+        "unet": ["diffusers", "UNet2DModel"],
+    }
+    path = saved[1] / "model_index.json"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    adapter_for(saved[1])
+    path.write_text(json.dumps({**index, "vqvae": ["diffusers", "VQModel"]}), encoding="utf-8")
+    expected = "expected a pipeline in pixel space: unet and scheduler"
+    with pytest.raises(ModelError, match=f"a LDMSuperResolutionPipeline of diffusers with vqvae, {expected}"):
+        adapter_for(saved[1])
+
+
+def test_parts_of_a_latent_space_count_without_an_index(saved: tuple[Any, Path]) -> None:
+    (saved[1] / "samples").mkdir()
+    adapter_for(saved[1])
+    for part in ("vae", "text_encoder_2"):
+        (saved[1] / part).mkdir()
+    with pytest.raises(ModelError, match="a pipeline of diffusers with text_encoder_2, vae, expected a pipeline in"):
+        adapter_for(saved[1])
 
 
 def test_a_model_without_condition_names_both_numbers_of_channels(tmp_path: Path) -> None:
@@ -157,8 +180,16 @@ def test_the_average_beside_the_weights_is_not_read(released: Path, tmp_path: Pa
 @pytest.mark.parametrize("content", [lambda trap: trap, lambda trap: {**palette_state(), "more": trap}])
 def test_an_unsafe_pickle_is_refused_unread(content: Callable[[Trap], Any], released: Path, tmp_path: Path) -> None:
     torch.save(content(Trap(tmp_path / "trap")), released / "16_Network.pth")
-    with pytest.raises(ModelError, match="nothing of it was run"):
+    with pytest.raises(ModelError, match=r"damaged, or .* could run code and was not read"):
         adapter_for(released)
+    assert not (tmp_path / "trap").exists()
+
+
+def test_a_plain_pickle_and_damaged_bytes_are_refused_without_a_warning(released: Path, tmp_path: Path) -> None:
+    for content in (pickle.dumps(Trap(tmp_path / "trap")), Random(0).randbytes(300)):
+        (released / "16_Network.pth").write_bytes(content)
+        with pytest.raises(ModelError, match=r"16_Network\.pth: damaged, or"):
+            adapter_for(released)
     assert not (tmp_path / "trap").exists()
 
 

@@ -44,7 +44,7 @@ def change_weights(folder: Path, **changes: Any) -> None:
 
 def test_another_model_family_is_named(folder: Path) -> None:
     change_config(folder, model_type="vit")
-    refuse(folder, "'vit', expected 'vit_mae'")
+    refuse(folder, "model of type 'vit', expected a ViT-MAE of transformers")
 
 
 def test_absent_files_are_named(folder: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_another_family_is_named(checkpoint: Path) -> None:
     torch.save({"model": {"blocks.0.norm1.weight": torch.zeros(1)}}, checkpoint / "checkpoint-last.pth")
     refuse(checkpoint, "holds no MAGE: token_emb.word_embeddings.weight is missing.*another family")
     (checkpoint / "config.json").write_text('{"model_type": "vit_mae", "hidden_size": 3}')
-    refuse(checkpoint, "config.json does not describe a MAGE")
+    refuse(checkpoint, "looks like a ViT-MAE of transformers, expected a MAGE")
 
 
 def test_a_codebook_of_another_size_names_both_sides(checkpoint: Path) -> None:
@@ -100,7 +100,7 @@ def test_files_are_asked_for_by_name(checkpoint: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"model_type": "mae"}, "model_type is 'mae', expected 'mage'"),
+        ({"model_type": "mae"}, "looks like a model of type 'mae', expected a MAGE"),
         ({"heads": 5}, "cannot be split into"),
         ({"heads": "many"}, "config.json does not describe a MAGE: heads"),
         ({"mean": [0.5], "std": [0.5]}, "figures for 1 channels, the model has 3"),

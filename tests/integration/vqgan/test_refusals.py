@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -109,10 +110,18 @@ def test_a_checkpoint_with_more_than_tensors_is_refused_unread(
     trap = tmp_path / "trap"
     content = {"state_dict": {"encoder.conv_in.weight": torch.ones(1)}, "callbacks": Trap(trap)}
     torch.save(content, folder / "last.ckpt", _use_new_zipfile_serialization=not legacy)
-    refuse(folder, r"last\.ckpt: holds more than tensors.*save its `state_dict` alone.*model\.safetensors")
-    (folder / "last.ckpt").write_bytes(pickle.dumps(content["callbacks"], protocol=2))
-    refuse(folder, "holds more than tensors")
+    refuse(
+        folder,
+        r"last\.ckpt: damaged, or a pickle of more than tensors.*save its `state_dict` alone.*model\.safetensors",
+    )
+    (folder / "last.ckpt").write_bytes(pickle.dumps(content["callbacks"]))
+    refuse(folder, "damaged, or a pickle of more than tensors")
     assert not trap.exists()
+
+
+def test_bytes_that_are_no_checkpoint_are_called_damaged(taming: tuple[Tensors, Path]) -> None:
+    (taming[1] / "last.ckpt").write_bytes(Random(0).randbytes(300))
+    refuse(taming[1], r"last\.ckpt: damaged, or")
 
 
 @pytest.mark.parametrize("content", [[torch.ones(1)], {"state_dict": {"epoch": 3}}, {"state_dict": 1}])
@@ -151,8 +160,9 @@ def test_only_plain_yaml_is_read(content: str, match: str, taming: tuple[Tensors
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"_class_name": "AutoencoderKL"}, "the model is a AutoencoderKL, expected a VQModel"),
-        ({"_class_name": None, "model_type": "vit_mae"}, "expected a VQModel"),
+        ({"_class_name": "AutoencoderKL"}, "looks like an AutoencoderKL of diffusers, expected a VQModel"),
+        ({"_class_name": None, "model_type": "vit_mae"}, "looks like a ViT-MAE of transformers, expected a VQModel"),
+        ({"_class_name": None}, "config.json: does not say what it describes, expected a VQModel"),
         ({"out_channels": 3}, "takes 1 channels and gives 3"),
         ({"down_block_types": ["DownEncoderBlock2D"]}, "1, 2 and 2 entries"),
         ({"down_block_types": ["DownBlock2D", "DownBlock2D"]}, r"down_block_types\.0: .*DownEncoderBlock2D"),

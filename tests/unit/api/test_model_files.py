@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import pickle
+import warnings
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import torch
 
 from compliance_unlearn.api import ModelError, parse_json, read_json, read_safetensors, require_tensors, weight_bytes
+from compliance_unlearn.api.model_files import named_tensors, read_pickle, tensor_names
+from compliance_unlearn.testing.adapter import Trap
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
 SHAPES = {name: tensor.shape for name, tensor in TENSORS.items()}
@@ -34,6 +41,50 @@ def test_a_truncated_file_is_called_so(tmp_path: Path, kept: int) -> None:
     path.write_bytes(weight_bytes(TENSORS)[:kept])
     with pytest.raises(ModelError, match="truncated, or not a safetensors file"):
         read_safetensors(path)
+
+
+def test_the_header_alone_gives_the_names(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(weight_bytes(TENSORS))
+    assert tensor_names(path) == {"a", "b"}
+    path.write_bytes(b"{}")
+    with pytest.raises(ModelError, match="truncated, or not a safetensors file"):
+        tensor_names(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_gives_tensors_and_the_arguments_of_its_training(zipped: bool, tmp_path: Path) -> None:
+    content = {"model": TENSORS, "args": argparse.Namespace(rate=0.1), "epoch": 3}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    found = read_pickle(tmp_path / "a.pth", "tensors")
+    assert (found["args"].rate, found["epoch"]) == (0.1, 3)
+    tensors = named_tensors(found, "model")
+    assert tensors is not None
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+@pytest.mark.parametrize("content", [3, [TENSORS], {"model": 3}, {"model": {"a": 3}}, {"state_dict": TENSORS}])
+def test_anything_but_tensors_by_name_is_none(content: Any) -> None:
+    assert named_tensors(content, "model") is None
+    assert named_tensors(content) is None
+
+
+def test_a_pickle_that_could_run_code_or_is_damaged_is_refused_without_a_warning(tmp_path: Path) -> None:
+    path, trap = tmp_path / "a.pth", Trap(tmp_path / "trap")
+    contents = [pickle.dumps(trap, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for content in (*contents, Random(0).randbytes(300)):
+        path.write_bytes(content)
+        with warnings.catch_warnings(), pytest.raises(ModelError) as caught:
+            warnings.simplefilter("error")
+            read_pickle(path, "its tensors")
+        assert str(caught.value) == (
+            f"{path}: damaged, or a pickle of more than tensors, which could run code and was not read; "
+            "whoever trusts it can save its tensors"
+        )
+    path.write_bytes(b"")
+    with pytest.raises(ModelError, match="truncated, unreadable, or not a checkpoint"):
+        read_pickle(path, "its tensors")
+    assert not trap.path.exists()
 
 
 def test_tensors_that_are_those_of_the_network_pass() -> None:

@@ -6,15 +6,14 @@ names, and ``config.json`` with what no shape shows.
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import warnings
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compliance_unlearn.api import ModelError, read_safetensors
+from compliance_unlearn.api.model_files import named_tensors, read_pickle, require_family
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CHECKPOINTS = (".pth", ".ckpt")
@@ -33,7 +32,7 @@ class MageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model_type: str = "mage"
+    model_type: Literal["mage"] = "mage"
     heads: int = Field(ge=1)
     decoder_heads: int = Field(ge=1)
     mean: tuple[float, ...]
@@ -48,6 +47,7 @@ def weights_file(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such folder; a MAGE is a folder with {WEIGHTS} or a released .pth")
+    require_family(folder, ("a MAGE",))
     found = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else []
     found += sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINTS)
     if not found:
@@ -72,8 +72,6 @@ def read_config(folder: Path) -> MageConfig | None:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise ModelError(f"{path} does not describe a MAGE: {place}: {first['msg']}") from error
-    if config.model_type != "mage":
-        raise ModelError(f"{path}: model_type is {config.model_type!r}, expected 'mage'")
     if not len(config.mean) == len(config.std) or min(config.std, default=0) <= 0:
         raise ModelError(f"{path}: mean and std must hold a figure for each channel, and std only positive ones")
     return config
@@ -93,16 +91,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        # The authors' training script stores its command line beside the weights: a Namespace, plain data.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of pickles that are refused in the next moment
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(
-            f"{path}: truncated, or more than a file of tensors: reading it could run code, so it was not read further"
-        ) from error
-    tensors = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(isinstance(part, torch.Tensor) for part in tensors.values()):
+    content = read_pickle(path, '{"model": ...}, the dictionary of tensors alone, with torch.save')
+    tensors = named_tensors(content, "model")
+    if tensors is None:
         raise ModelError(f"{path}: there are no tensors under 'model', where the checkpoints of MAGE have them")
     return tensors
