@@ -108,15 +108,16 @@ def train_base_model(
 ) -> LoopState | None:
     """Train the model ``name`` of the workspace on the records that its entry names, and make it the current version.
 
-    Resumes a training that was interrupted. Returns None if the model exists already.
+    Resumes a training that was interrupted. Returns None if the model exists already, also if
+    the version that its link names is not on this disk.
 
     Raises:
         DataError: the training data cannot be used.
         ModelError: the family cannot be trained, or the loss is not finite.
     """
     entry = workspace.file.models[name]
-    link = workspace.path(entry.weights)
-    if link.exists():
+    link = workspace.path(str(Path(entry.weights).parent)) / Path(entry.weights).name
+    if link.exists() or link.is_symlink():
         return None
     folder, kept = link.parent / FIRST_VERSION, workspace.state / "training" / name
     state = None

@@ -13,6 +13,7 @@ current         a link to them, which a workspace names
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,10 @@ from compliance_unlearn.workspace.files import replace_symlink, write_atomic
 from compliance_unlearn.workspace.lock import exclusive
 
 CURRENT, DESCRIPTION, HELD_OUT = "current", "training.json", "held-out.txt"
-_PREVIEWS, _STATE = "previews", ".training"
+_PREVIEWS, _STATE, _LOCK = "previews", ".training", "lock"
+_BEGUN = {_STATE, _PREVIEWS, DESCRIPTION, HELD_OUT, ".gitignore"}
+"""What a training writes before its first step."""
+
 _IGNORED = f"/{_STATE}/\n/{_PREVIEWS}/\n/{HELD_OUT}\n"
 """What git should not keep: pictures, and names of files."""
 
@@ -50,17 +54,9 @@ class TrainingOutput:
         Raises:
             PolicyError: the folder holds something else, or a training with other settings.
         """
-        if not self.folder.is_symlink() and not self.folder.exists():
+        if self._is_new():
             return None
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            return None
-        earlier = self._read()
-        other = [key for key, value in self.settings.items() if earlier["settings"].get(key) != value]
-        if other:
-            raise PolicyError(
-                f"--out {self.folder} holds a training with other {' and '.join(other)}; name another folder, or "
-                "remove that one to begin again"
-            )
+        earlier = self._same()
         if not self.weights.exists() or "result" not in earlier:
             return None
         self.finish()
@@ -72,13 +68,16 @@ class TrainingOutput:
 
         Raises:
             WorkspaceError: another process is at it.
+            PolicyError: another process was, with other settings.
         """
         self.state.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(exclusive(self.state / "lock"))
+                stack.enter_context(exclusive(self.state / _LOCK))
             except WorkspaceError:
                 raise WorkspaceError(f"another cu train is writing {self.folder}; wait until it has finished") from None
+            if not self._is_new():
+                self._same()
             self.describe()
             write_atomic(self.folder / ".gitignore", _IGNORED.encode())
             (self.folder / _PREVIEWS).mkdir(exist_ok=True)
@@ -90,19 +89,65 @@ class TrainingOutput:
         write_atomic(self.folder / DESCRIPTION, json.dumps(content, indent=2).encode() + b"\n")
 
     def finish(self) -> None:
-        """Once the weights are there: make the link, and remove what only the training needed."""
-        replace_symlink(self.folder / CURRENT, Path(FIRST_VERSION))
+        """Once the weights are there: make the link, and remove what only the training needed.
+
+        A link that is there stays: it may lead to a version that has forgotten somebody.
+        """
+        link = self.folder / CURRENT
+        if not link.is_symlink() and not link.exists():
+            replace_symlink(link, Path(FIRST_VERSION))
         shutil.rmtree(self.state, ignore_errors=True)
 
     def preview(self, step: int) -> Path:
         """Where the preview of a step belongs."""
         return self.folder / _PREVIEWS / f"step-{step:06}.png"
 
-    def _read(self) -> dict[str, Any]:
+    def _is_new(self) -> bool:
+        """Whether there is nothing yet, or only what a training leaves that did not come to its first checkpoint."""
+        if not self.folder.is_dir():
+            return not (self.folder.is_symlink() or self.folder.exists())
+        left = _names(self.folder)
+        begun = _STATE in left and left <= _BEGUN and _names(self.state) <= {_LOCK}
+        return not left or (begun and not _names(self.folder / _PREVIEWS))
+
+    def _same(self) -> dict[str, Any]:
+        """What `training.json` says.
+
+        Raises:
+            PolicyError: there is none, or it has other settings.
+        """
         try:
             content = json.loads((self.folder / DESCRIPTION).read_bytes())
         except (OSError, ValueError):
             content = None
         if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
             raise PolicyError(f"--out {self.folder} is not empty and holds no training; name a new folder")
+        other = [key for key, value in self.settings.items() if content["settings"].get(key) != value]
+        if other:
+            raise PolicyError(
+                f"--out {self.folder} holds a training with other {' and '.join(other)}; name another folder, or "
+                "remove that one to begin again"
+            )
         return content
+
+
+def require_place(folder: Path) -> None:
+    """Check that a folder can be made or written to, before any work is done; one with finished weights may be read.
+
+    Raises:
+        PolicyError: says why it cannot.
+    """
+    try:
+        place = next(each for each in (folder, *folder.parents) if each.is_symlink() or each.exists())
+        if (folder / FIRST_VERSION).exists() or (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            return
+        reason = f"{place} may not be written to" if place.is_dir() else f"{place} is no folder"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise PolicyError(f"--out {folder}: {reason}; name another folder")
+
+
+def _names(folder: Path) -> set[str]:
+    """What a folder holds, without what a kill left of files that were being written."""
+    found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return {name for name in found if not (name.startswith(".") and name.endswith(".tmp"))}
