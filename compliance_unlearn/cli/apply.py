@@ -111,7 +111,7 @@ def _print(applied: Applied) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    result, console = applied.bundle.result, Console(stderr=True)
+    result, console = applied.bundle.result, Console(stderr=True, markup=False, emoji=False)
     for model in result.models:
         checks = Table("check on set", "verdict", "value", "interval", "asked", title=model.name)
         for check in model.checks:

@@ -18,7 +18,7 @@ class ConsoleReporter:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False, emoji=False)
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Advance]:
@@ -33,12 +33,12 @@ class ConsoleReporter:
         )
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True) as progress:
             task = progress.add_task(title, total=total, note="")
@@ -54,7 +54,7 @@ class ConsoleReporter:
 
     def note(self, message: str) -> None:
         """A line of prose."""
-        self.console.print(message, highlight=False, markup=False)
+        self.console.print(message, highlight=False)
 
 
 def print_json(value: Any) -> None:

@@ -12,6 +12,7 @@ from compliance_unlearn.api.errors import PolicyError
 
 if TYPE_CHECKING:
     from compliance_unlearn.api.plan import PlannedModel
+    from compliance_unlearn.cli.console import ConsoleReporter
     from compliance_unlearn.engine.planning import ResolvedPlan
 
 
@@ -28,9 +29,11 @@ def plan(
       cu plan policies/gdpr_req_123.yaml
       cu plan policies/gdpr_req_123.yaml --json
     """
-    from compliance_unlearn.cli.console import print_json
+    from compliance_unlearn.cli.console import ConsoleReporter, print_json
 
     resolved = resolve(policy)
+    if resolved.finished is None:
+        _look_at_files(resolved, ConsoleReporter())
     if as_json:
         print_json(as_data(resolved))
     else:
@@ -60,6 +63,14 @@ def as_data(resolved: ResolvedPlan) -> dict[str, Any]:
     }
 
 
+def _look_at_files(resolved: ResolvedPlan, reporter: ConsoleReporter) -> None:
+    """Find now what `cu apply` would stop at: files that are missing or changed, and classes that cannot be read."""
+    for name, sets in resolved.sets.items():
+        with reporter.phase(f"Checking the files of {name}", 1) as advance:
+            sets.look()
+            advance()
+
+
 def _in_words(model: PlannedModel) -> str:
     counts = model.counts
     return (
@@ -74,25 +85,27 @@ def _in_words(model: PlannedModel) -> str:
 def _print(resolved: ResolvedPlan) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = resolved.plan
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     left = (shown.due - date.today()).days
     console.print(
-        f"Request [bold]{shown.request}[/bold], {shown.ground}: received {shown.received}, due {shown.due} "
-        + (f"({left} days left)" if left >= 0 else f"({-left} days overdue)"),
+        Text.assemble("Request ", (shown.request, "bold"), f", {shown.ground}: received {shown.received}, "),
+        f"due {shown.due} " + (f"({left} days left)" if left >= 0 else f"({-left} days overdue)"),
+        sep="",
         highlight=False,
     )
     for model in shown.models:
-        console.print(_in_words(model), highlight=False, markup=False)
+        console.print(_in_words(model), highlight=False)
     checks = Table("check", "counts as done when")
     for check in shown.checks:
         checks.add_row(check.name, ", ".join(f"{key} {value}" for key, value in check.params.items()) or "-")
     console.print(checks)
     for finding in resolved.findings:
-        console.print(f"{finding.severity}: {finding.message}", highlight=False, markup=False)
+        console.print(f"{finding.severity}: {finding.message}", highlight=False)
     for copy in shown.not_reached:
-        console.print(f"not reached: {copy}", highlight=False, markup=False)
+        console.print(f"not reached: {copy}", highlight=False)
     if resolved.finished:
         console.print("This plan was carried out already; `cu apply` would show its result again.", highlight=False)
     console.print(f"plan digest {resolved.digest}", highlight=False, soft_wrap=True)

@@ -62,15 +62,17 @@ def train(
     processor = _device(device)
 
     from compliance_unlearn.engine.picture_training import PictureTraining
-    from compliance_unlearn.engine.plain_folder import open_folder
+    from compliance_unlearn.engine.plain_folder import has_colour, open_folder
+    from compliance_unlearn.engine.training_output import require_place
 
+    require_place(out)
     dataset, records = open_folder(data, registry, reporter)
     training = PictureTraining(
         dataset=dataset,
         records=records,
         registry=registry,
         adapter=found,
-        params=chosen.params_for(dataset.source.open(records[0])),
+        params=chosen.params_for(lambda: has_colour(dataset, records, reporter)),
         task=chosen.task,
         settings=chosen.loop,
         mirror=mirror,
@@ -86,13 +88,11 @@ def train(
 
 def _print(result: dict[str, Any]) -> None:
     pictures, psnr = result["pictures"], result["psnr_held_out"]
-    for note in result["notes"]:
-        typer.echo(f"Pictures were {note}", err=True)
     measured = "" if psnr is None else f"; {psnr:.1f} dB on {pictures['measured']} pictures that it never saw"
     typer.echo(f"Trained on {pictures['trained_on']} pictures in {result['seconds']:.0f} s{measured}.", err=True)
     typer.echo(
         "Keep it below the root of a workspace, the data under version control, and write in workspace.yaml:", err=True
     )
-    typer.echo(f"    weights: {result['weights']}", err=True)
+    typer.echo(f"    weights: {result['weights_in_workspace']}", err=True)
     typer.echo(f"    training: {{dataset: NAME, where: {json.dumps(result['where'])}}}", err=True)
     typer.echo(result["weights"])

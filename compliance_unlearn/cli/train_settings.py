@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -14,9 +14,6 @@ from compliance_unlearn.policy.errors import details, error_lines, line, validat
 from compliance_unlearn.policy.model import LoopOverrides, Params, StrictModel
 from compliance_unlearn.policy.yaml import Located, dotted, load_yaml
 from compliance_unlearn.registry import Registered, Registry
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 LOOP: Mapping[str, Any] = {
     "steps": 2000,
@@ -31,9 +28,6 @@ LOOP: Mapping[str, Any] = {
 WARMUP_SHARE, WARMUP_AT_MOST = 10, 100
 """The learning rate rises over a tenth of the training, and over so many steps at most."""
 
-GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
-"""Modes of Pillow without colours."""
-
 
 class SettingsFile(StrictModel):
     """The file that ``--settings`` names; its keys mean what they mean for a model in ``workspace.yaml``."""
@@ -45,7 +39,7 @@ class SettingsFile(StrictModel):
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What is trained and how; parameters are not complete before a picture was looked at."""
+    """What is trained and how; parameters are not complete before the pictures were looked at."""
 
     registry: Registry
     adapter: Registered[AdapterSpec]
@@ -53,12 +47,16 @@ class TrainSettings:
     task: Task
     loop: LoopSettings
 
-    def params_for(self, picture: Image) -> BaseModel:
-        """Parameters of the adapter; if nobody said how many channels a new model has, those of a picture."""
+    def params_for(self, has_colour: Callable[[], bool]) -> BaseModel:
+        """Parameters of the adapter; if nobody said how many channels a new model has, three as soon as one has colour.
+
+        Args:
+            has_colour: looks at the pictures, which is done only if it matters.
+        """
         whole = self.registry.params(self.adapter, self.raw).model_dump(mode="json")
         architecture = self.raw.get("architecture", {})
         if "channels" in whole.get("architecture", {}) and "channels" not in architecture:
-            channels = 1 if picture.mode in GREY_MODES else 3
+            channels = 3 if has_colour() else 1
             return self.registry.params(
                 self.adapter, {**self.raw, "architecture": {**architecture, "channels": channels}}
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,12 @@ from compliance_unlearn.api import DataError, DataSource, ImageShape, ModelError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+NOTES_AT_MOST = 5
+"""Different conversions of pictures that are listed; more are counted."""
+
+_DECODED = "compliance-unlearn"
+"""Where a data source says, in an image's ``info``, what it lost or changed when it decoded it: a list of words."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -21,12 +28,12 @@ class RecordImages:
     """The images of some records, decoded when they are first asked for and kept as 8-bit pixels.
 
     An image of another size is cropped around its centre to the model's proportions and then resized, never stretched;
-    `conversions` says in words what was done.
+    `conversions` says in words what was done, and to how many.
     """
 
     def __init__(self, source: DataSource, records: Sequence[Record], shape: ImageShape) -> None:
         self.records = tuple(records)
-        self.conversions: set[str] = set()
+        self.conversions: Counter[str] = Counter()
         self._source = source
         self._shape = shape
         self._pixels = torch.zeros((len(records), shape.channels, shape.height, shape.width), dtype=torch.uint8)
@@ -63,7 +70,7 @@ class RecordImages:
         image = self._source.open(self.records[index])
         converted, note = fit(image, self._shape)
         if note:
-            self.conversions.add(note)
+            self.conversions[note] += 1
         pixels = np.asarray(converted, dtype=np.uint8).reshape(self._shape.height, self._shape.width, -1)
         self._pixels[index] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
         self._decoded[index] = True
@@ -73,13 +80,13 @@ def fit(image: Image, shape: ImageShape) -> tuple[Image, str]:
     """Convert to the mode and size of a model: crop around the centre, then resize.
 
     Returns:
-        The image, and what was done in words, empty if nothing was.
+        The image, and what was done in words, also when it was decoded; empty if nothing was.
 
     Raises:
-        DataError: pixels without a known range, which cannot be brought to 8 bits.
+        DataError: pixels without a known range, which cannot be brought to 8 bits, or of a kind without conversion.
         ModelError: there is no kind of image with as many channels as the model has.
     """
-    steps: list[str] = []
+    steps: list[str] = list(image.info.get(_DECODED, ()))
     mode = _MODES.get(shape.channels)
     if mode is None:
         raise ModelError(f"the model has {shape.channels} channels; images have {', '.join(map(str, _MODES))}")
@@ -92,7 +99,7 @@ def fit(image: Image, shape: ImageShape) -> tuple[Image, str]:
         image = PillowImage.fromarray(eight)
     if image.mode != mode:
         steps.append(f"converted from mode {image.mode} to {mode}")
-        image = image.convert(mode)
+        image = _converted(image, mode)
     if image.size != (shape.width, shape.height):
         width, height = image.size
         scale = min(width / shape.width, height / shape.height)
@@ -102,6 +109,28 @@ def fit(image: Image, shape: ImageShape) -> tuple[Image, str]:
         image = image.resize((shape.width, shape.height), PillowImage.Resampling.LANCZOS, box=box, reducing_gap=3.0)
         steps.append(f"cropped around the centre and resized from {width}x{height} to {shape.width}x{shape.height}")
     return image, ", ".join(steps)
+
+
+def _converted(image: Image, mode: str) -> Image:
+    try:
+        return image.convert(mode)
+    except ValueError:
+        raise DataError(
+            f"an image is of mode {image.mode}, which cannot be converted to {mode}; convert the data set"
+        ) from None
+
+
+def notes(conversions: Counter[str], of: int) -> list[str]:
+    """What was done to pictures, in words: the most frequent first.
+
+    Args:
+        conversions: of `RecordImages`.
+        of: number of all pictures.
+    """
+    ranked = sorted(conversions.items(), key=lambda each: (-each[1], each[0]))
+    more = len(ranked) - NOTES_AT_MOST
+    lines = [f"{count} of {of} pictures were {what}" for what, count in ranked[:NOTES_AT_MOST]]
+    return lines + ([f"and {more} other conversions of pictures"] if more > 0 else [])
 
 
 def pixel_statistics(images: torch.Tensor) -> PixelStatistics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from compliance_unlearn.api import (
 )
 from compliance_unlearn.api.plan import PlannedModel
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.images import RecordImages
+from compliance_unlearn.engine.images import RecordImages, notes
 from compliance_unlearn.engine.loop import resolved_precision
 from compliance_unlearn.engine.noise import GaussianNoise, identity_noise, training_noise
 from compliance_unlearn.engine.planning import ResolvedPlan
@@ -36,9 +37,6 @@ from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.sets import ModelSets
 from compliance_unlearn.engine.unlearning import Unlearned, Unlearning
 from compliance_unlearn.engine.worlds import MeasuredWorlds
-
-NOTES_AT_MOST = 5
-"""Different conversions of images that a result lists; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,9 @@ class Measured:
         loop = planned.loop.model_dump(mode="json")
         loop["betas"] = " ".join(str(beta) for beta in planned.loop.betas)
         loop["precision"] = resolved_precision(planned.loop, device)
-        notes = self.prepared.notes
+        said = self.prepared.notes
         if unlearned.stopped:
-            notes = (*notes, f"the loop ended after {unlearned.steps} steps: {unlearned.stopped}")
+            said = (*said, f"the loop ended after {unlearned.steps} steps: {unlearned.stopped}")
         return ModelResult(
             name=planned.name,
             adapter=planned.adapter,
@@ -95,7 +93,7 @@ class Measured:
             metrics=self.metrics,
             checks=tuple(self.checks),
             loss=unlearned.loss,
-            notes=notes,
+            notes=said,
         )
 
 
@@ -151,8 +149,8 @@ class ModelRun:
             original=self._as_exported(planned, source, original),
             seed=planned.loop.seed,
         )
-        notes = _notes(used)
-        return Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, notes)
+        said = self._said(planned, sets, images, retain)
+        return Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, said)
 
     def carry_out(self, prepared: Prepared) -> Measured:
         """Measure before, unlearn, measure after, and run the checks."""
@@ -195,6 +193,15 @@ class ModelRun:
         if own is not None and sets.retain_dataset is sets.dataset and len(sets.retain) == len(own):
             return own
         return RecordImages(sets.retain_dataset.source, sets.retain, original.image_shape)
+
+    def _said(
+        self, planned: PlannedModel, sets: ModelSets, images: dict[str, RecordImages], retain: RecordImages | None
+    ) -> tuple[str, ...]:
+        """What evidence must say beside figures: warnings of the plan, and what was done to pictures, each once."""
+        proxy = [retain] if retain is not None and sets.retain_dataset is not sets.dataset else []
+        parts = [*images.values(), *proxy]
+        done = sum((part.conversions for part in parts), Counter[str]())
+        return (*self._resolved.warnings[planned.name], *notes(done, sum(len(part) for part in parts)))
 
     def _unlearn(self, prepared: Prepared) -> Unlearned:
         planned = prepared.planned
@@ -262,12 +269,6 @@ def _noise(planned: PlannedModel, original: ModelAdapter, images: dict[str, Reco
     if planned.noise == "identity":
         return identity_noise(original)
     return training_noise(original, torch.cat([images[name].all() for name in (FORGET, RETAIN) if name in images]))
-
-
-def _notes(used: list[RecordImages]) -> tuple[str, ...]:
-    conversions = sorted(set().union(*(part.conversions for part in used)))
-    more = len(conversions) - NOTES_AT_MOST
-    return tuple(conversions[:NOTES_AT_MOST]) + ((f"and {more} other conversions of images",) if more > 0 else ())
 
 
 def _subject_numbers(sets: ModelSets, images: dict[str, RecordImages]) -> dict[str, torch.Tensor]:

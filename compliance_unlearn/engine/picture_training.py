@@ -11,6 +11,7 @@ from cu_audit.canonical import canonical, files_sha256, folder_files
 from pydantic import BaseModel
 
 from compliance_unlearn.api import AdapterSpec, LoopSettings, ModelAdapter, PolicyError, RecordSet, Task
+from compliance_unlearn.engine.images import RecordImages, notes
 from compliance_unlearn.engine.loop import LoopState
 from compliance_unlearn.engine.plain_folder import TRAINING_SPLIT, decode, hold_out
 from compliance_unlearn.engine.previews import Previews
@@ -20,9 +21,7 @@ from compliance_unlearn.engine.training import BaseTraining
 from compliance_unlearn.engine.training_output import CURRENT, HELD_OUT, TrainingOutput
 from compliance_unlearn.registry import Registered, Registry
 from compliance_unlearn.workspace.files import write_atomic
-
-NOTES_AT_MOST = 5
-"""Different conversions of pictures that are listed; more are counted."""
+from compliance_unlearn.workspace.workspace import FILE_NAME
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,13 @@ class PictureTraining:
         adapter = self.registry.make(self.adapter, self.params, self.task)
         assert isinstance(adapter, ModelAdapter)
         trained_on, held_out = hold_out(self.dataset, self.records)
+        images = decode(self.dataset, self.records, adapter.image_shape, reporter)
+        said = self._notes(images)
+        for line in said:
+            reporter.note(line)
         training = BaseTraining(
             adapter=adapter,
-            images=decode(self.dataset, self.records, adapter.image_shape, reporter),
+            images=images,
             trained_on=trained_on,
             settings=self.settings,
             folder=output.weights,
@@ -87,7 +90,7 @@ class PictureTraining:
         training.create(device)
         with output.held():
             self._write_held_out(held_out)
-            return self._places() | self._train(training, held_out, output, reporter)
+            return self._places() | self._train(training, held_out, output, said, reporter)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -100,12 +103,28 @@ class PictureTraining:
         }
 
     def _places(self) -> dict[str, Any]:
-        """Where the weights are, and which records they were trained on, as a workspace says it."""
-        where = {"split": TRAINING_SPLIT} if self._split else {"not": {"ids_file": str(self.out / HELD_OUT)}}
-        return {"folder": str(self.out), "weights": str(self.out / CURRENT), "where": where}
+        """Where the weights are, from here and as a workspace says it, and which records they were trained on."""
+        weights, held_out = in_workspace(self.out / CURRENT), in_workspace(self.out / HELD_OUT)
+        where = {"split": TRAINING_SPLIT} if self._split else {"not": {"ids_file": held_out}}
+        return {
+            "folder": str(self.out),
+            "weights": str(self.out / CURRENT),
+            "weights_in_workspace": weights,
+            "where": where,
+        }
+
+    def _notes(self, images: RecordImages) -> list[str]:
+        left_out = len(self.dataset.tree.files()) - len(self.records)
+        lines = [f"{left_out} files of the data have no ending of a picture and were left out"] if left_out else []
+        return lines + notes(images.conversions, len(images))
 
     def _train(
-        self, training: BaseTraining, held_out: torch.Tensor, output: TrainingOutput, reporter: Reporter
+        self,
+        training: BaseTraining,
+        held_out: torch.Tensor,
+        output: TrainingOutput,
+        said: list[str],
+        reporter: Reporter,
     ) -> dict[str, Any]:
         previews = Previews(training.adapter, training.images, held_out, self.settings.seed)
 
@@ -128,7 +147,7 @@ class PictureTraining:
             "seconds": round(state.seconds, 1),
             "loss": state.curve[max(state.curve)]["training"] if state.curve else None,
             "psnr_held_out": psnr,
-            "notes": _notes(training.images.conversions),
+            "notes": said,
         }
         output.describe(result)
         training.publish(exported)
@@ -146,6 +165,12 @@ class PictureTraining:
             write_atomic(self.out / HELD_OUT, "".join(lines).encode())
 
 
-def _notes(conversions: set[str]) -> list[str]:
-    more = len(conversions) - NOTES_AT_MOST
-    return sorted(conversions)[:NOTES_AT_MOST] + ([f"and {more} other conversions of pictures"] if more > 0 else [])
+def in_workspace(path: Path) -> str:
+    """A path as the nearest workspace file above would name it; as it was given, or with a gap to fill, without one."""
+    place = path.parent.resolve() / path.name
+    for folder in place.parents:
+        if (folder / FILE_NAME).is_file():
+            return place.relative_to(folder).as_posix()
+    if path.is_absolute() or ".." in path.parts:
+        return f"PATH-FROM-WORKSPACE-FILE/{place.parent.name}/{path.name}"
+    return path.as_posix()

@@ -25,6 +25,9 @@ FEWEST = 10
 
 TRAINING_SPLIT = "train"
 
+GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
+"""Modes of Pillow without colours."""
+
 
 class PlainTree(DataTree):
     """The files below a folder as they are now; hidden ones are left out, links to files are followed."""
@@ -81,6 +84,24 @@ def open_folder(root: Path, registry: Registry, reporter: Reporter) -> tuple[Ope
     return OpenDataset(tree, source), records
 
 
+def has_colour(dataset: OpenDataset, records: RecordSet, reporter: Reporter) -> bool:
+    """Whether any picture has colours, by the kind of its file.
+
+    Raises:
+        DataError: says how many were read before one that cannot be, and names none.
+    """
+    with reporter.phase("Looking for colours", len(records)) as advance:
+        for number, record in enumerate(records, start=1):
+            try:
+                coloured = dataset.source.open(record).mode not in GREY_MODES
+            except DataError as error:
+                raise _numbered(error, number, len(records)) from None
+            if coloured:
+                return True
+            advance(1)
+    return False
+
+
 def decode(dataset: OpenDataset, records: RecordSet, shape: ImageShape, reporter: Reporter) -> RecordImages:
     """All pictures, decoded.
 
@@ -98,7 +119,7 @@ def decode(dataset: OpenDataset, records: RecordSet, shape: ImageShape, reporter
         try:
             return images.decode_all(count)
         except DataError as error:
-            raise DataError(f"picture {read + 1} of {len(images)}, in the order of their paths: {error}") from None
+            raise _numbered(error, read + 1, len(images)) from None
 
 
 def hold_out(dataset: OpenDataset, records: RecordSet) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,6 +145,10 @@ def hold_out(dataset: OpenDataset, records: RecordSet) -> tuple[torch.Tensor, to
     if not kept.any():
         raise DataError(f"no picture is left to train on; put some in a folder `{TRAINING_SPLIT}`")
     return torch.nonzero(kept).flatten(), held_out
+
+
+def _numbered(error: DataError, number: int, of: int) -> DataError:
+    return DataError(f"picture {number} of {of}, in the order of their paths: {error}")
 
 
 def _is_line(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,15 @@ from compliance_unlearn.api import (
     texts_of,
 )
 from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
-from compliance_unlearn.engine.sets import ModelSets, OpenDataset, keyed_digests, split_sets, without_copies
+from compliance_unlearn.engine.sets import (
+    ModelSets,
+    OpenDataset,
+    files_left_out,
+    keyed_digests,
+    split_sets,
+    unknown_names,
+    without_copies,
+)
 from compliance_unlearn.engine.standing import StandingObligations
 from compliance_unlearn.evidence.ledger import Ledger
 from compliance_unlearn.policy import LoadedPolicy, Policy, canonical_policy
@@ -44,7 +52,8 @@ class ResolvedPlan:
         digest: keyed digest of the plan: the name of the run.
         key: the key of the request.
         sets: records of each model.
-        findings: what reviewers had to say.
+        warnings: model -> what evidence must say about its data.
+        findings: those, and what reviewers had to say.
         finished: the ledger entry of an earlier run of this very plan that is still in force, if there is one.
         superseded: the entry of an earlier run of the same request whose candidates this run would replace.
     """
@@ -57,6 +66,7 @@ class ResolvedPlan:
     registry: Registry
     lineage_store: LineageStore
     sets: Mapping[str, ModelSets]
+    warnings: Mapping[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
     finished: LedgerEntry | None
     superseded: LedgerEntry | None
@@ -104,6 +114,7 @@ class Planner:
             replaceable = all(model.promoted and current[model.name] == model.candidate for model in earlier.models)
             if superseded is None and replaceable:
                 sets, plan, superseded = sets_then, plan_then, entry
+        warnings = {name: tuple(self._warnings(name, model)) for name, model in sets.items()}
         return ResolvedPlan(
             plan=plan,
             digest=self._digest(plan),
@@ -113,7 +124,8 @@ class Planner:
             registry=self._registry,
             lineage_store=self._lineage_store,
             sets=sets,
-            findings=(*self._own_findings(sets), *self._registry.review(plan)),
+            warnings=warnings,
+            findings=(*self._own_findings(warnings), *self._registry.review(plan)),
             finished=finished,
             superseded=superseded,
         )
@@ -233,7 +245,7 @@ class Planner:
             ),
         ]
 
-    def _left_out(self, sets: Mapping[str, ModelSets]) -> list[str]:
+    def _left_out(self, sets: Collection[str]) -> list[str]:
         """Models that were trained on selected records and that the policy does not name."""
         others = [name for name in self._trained_there() if name not in sets]
         return [name for name in others if self._model_sets(name, self._ledger.entries).sets[FORGET]]
@@ -273,25 +285,33 @@ class Planner:
             planned.append(PlannedCheck(name=name, params=_dump(params)))
         return tuple(planned)
 
-    def _own_findings(self, sets: Mapping[str, ModelSets]) -> list[Finding]:
-        findings = []
-        for name, model in sets.items():
-            missing = model.dataset.source.missing_values(self._policy.forget_selector)
-            if missing:
-                findings.append(_warning(f"{name}: {missing} records lack a value that forget.where looks at"))
-            if not model.sets[FORGET_HELD_OUT]:
-                findings.append(
-                    _warning(
-                        f"{name}: no never-seen record is selected, so forgetting beyond the records is not tested"
-                    )
-                )
-            if model.forgotten_earlier:
-                count = len(model.forgotten_earlier)
-                findings.append(_warning(f"{name}: {count} records that earlier requests forgot are left out"))
-        findings += [
-            _warning(f"{name} was trained on selected records and is not named") for name in self._left_out(sets)
+    def _warnings(self, name: str, model: ModelSets) -> Iterator[str]:
+        missing = model.dataset.source.missing_values(self._policy.forget_selector)
+        if missing:
+            yield f"{missing} records lack a value that forget.where looks at"
+        selectors = {
+            "forget.where": self._policy.forget_selector,
+            "training.where in workspace.yaml": self._workspace.training_selector(name),
+        }
+        for where, selector in selectors.items():
+            for column, (unknown, named) in unknown_names(selector, model.everything).items():
+                yield f"{unknown} of {named} {column}s that {where} names are not in the data set"
+        left_out = files_left_out(model.dataset, model.everything)
+        if left_out:
+            yield f"{left_out} files among the pictures have another ending or are not listed, and are left out"
+        if not model.sets[FORGET_HELD_OUT]:
+            yield "no never-seen record is selected, so forgetting beyond the records is not tested"
+        if model.forgotten_earlier:
+            yield f"{len(model.forgotten_earlier)} records that earlier requests forgot are left out"
+
+    def _own_findings(self, warnings: Mapping[str, Sequence[str]]) -> list[Finding]:
+        return [
+            *(_warning(f"{name}: {text}") for name, texts in warnings.items() for text in texts),
+            *(
+                _warning(f"{name} was trained on selected records and is not named")
+                for name in self._left_out(warnings)
+            ),
         ]
-        return findings
 
 
 def open_lineage_store(workspace: Workspace, registry: Registry) -> LineageStore:

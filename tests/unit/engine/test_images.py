@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cu_echo.source import EchoSource
+from cu_standard.sources.images import NOTES
 from PIL import Image
 
 from compliance_unlearn.api import DataError, ImageShape, ModelError, Record
-from compliance_unlearn.engine.images import RecordImages, fit, pixel_statistics
+from compliance_unlearn.engine.images import RecordImages, fit, notes, pixel_statistics
 from tests.unit.engine.small import SIZE, folder_of_pictures
 
 GREY = ImageShape(1, 8, 8)
@@ -123,13 +125,33 @@ def test_pixels_are_those_of_the_file_divided_by_255(source: CountingSource) -> 
         with Image.open(source.tree.root / record.path) as picture:
             expected = torch.from_numpy(np.asarray(picture).copy()).float() / 255
         assert torch.equal(images.batch([index])[0, 0], expected)
-    assert images.conversions == set()
+    assert not images.conversions
 
 
 def test_conversions_are_collected_and_name_no_file(source: CountingSource) -> None:
     images = RecordImages(source, source.resolve(None), ImageShape(3, 4, 4))
     images.decode_all()
-    assert images.conversions == {"converted from mode L to RGB, cropped around the centre and resized from 8x8 to 4x4"}
+    done = "converted from mode L to RGB, cropped around the centre and resized from 8x8 to 4x4"
+    assert images.conversions == {done: 5}
+    assert notes(images.conversions, 5) == [f"5 of 5 pictures were {done}"]
+
+
+def test_the_most_frequent_conversions_are_listed_and_the_others_counted() -> None:
+    done = Counter({f"resized from {size}": size for size in range(1, 8)})
+    lines = notes(done, 28)
+    assert lines[0] == "7 of 28 pictures were resized from 7"
+    assert lines[5:] == ["and 2 other conversions of pictures"]
+
+
+def test_what_was_lost_in_decoding_is_noted_too() -> None:
+    image = Image.new("L", (8, 8))
+    image.info[NOTES] = ["cut down to the first of several frames"]
+    assert fit(image, COLOUR)[1] == "cut down to the first of several frames, converted from mode L to RGB"
+
+
+def test_pixels_without_a_conversion_are_refused() -> None:
+    with pytest.raises(DataError, match="an image is of mode LAB, which cannot be converted to L"):
+        fit(Image.new("LAB", (8, 8)), GREY)
 
 
 def test_a_truncated_file_is_a_data_error_without_its_name(source: CountingSource) -> None:
