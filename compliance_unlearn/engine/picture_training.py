@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from cu_audit.canonical import canonical, files_sha256, folder_files
 from pydantic import BaseModel
 
-from compliance_unlearn.api import AdapterSpec, LoopSettings, ModelAdapter, PolicyError, RecordSet, Task
+from compliance_unlearn.api import AdapterSpec, LoopSettings, ModelAdapter, ModelError, PolicyError, RecordSet, Task
 from compliance_unlearn.engine.images import RecordImages, notes
 from compliance_unlearn.engine.loop import LoopState
 from compliance_unlearn.engine.plain_folder import TRAINING_SPLIT, decode, hold_out
@@ -137,6 +138,8 @@ class PictureTraining:
         with reporter.phase("Measuring held-out pictures", 1) as advance:
             psnr = previews.psnr()
             advance()
+        if psnr is not None and math.isnan(psnr):
+            raise ModelError("the model that came out computes no numbers any more; try a smaller --learning-rate")
         exported = training.export()
         files = folder_files(exported)
         result = {

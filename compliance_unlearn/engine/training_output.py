@@ -28,7 +28,7 @@ from compliance_unlearn.workspace.lock import exclusive
 CURRENT, DESCRIPTION, HELD_OUT = "current", "training.json", "held-out.txt"
 _PREVIEWS, _STATE, _LOCK = "previews", ".training", "lock"
 _BEGUN = {_STATE, _PREVIEWS, DESCRIPTION, HELD_OUT, ".gitignore"}
-"""What a training writes before its first step."""
+"""What a training writes before its first checkpoint."""
 
 _IGNORED = f"/{_STATE}/\n/{_PREVIEWS}/\n/{HELD_OUT}\n"
 """What git should not keep: pictures, and names of files."""
@@ -76,7 +76,9 @@ class TrainingOutput:
                 stack.enter_context(exclusive(self.state / _LOCK))
             except WorkspaceError:
                 raise WorkspaceError(f"another cu train is writing {self.folder}; wait until it has finished") from None
-            if not self._is_new():
+            if self._is_new():
+                shutil.rmtree(self.folder / _PREVIEWS, ignore_errors=True)
+            else:
                 self._same()
             self.describe()
             write_atomic(self.folder / ".gitignore", _IGNORED.encode())
@@ -107,8 +109,7 @@ class TrainingOutput:
         if not self.folder.is_dir():
             return not (self.folder.is_symlink() or self.folder.exists())
         left = _names(self.folder)
-        begun = _STATE in left and left <= _BEGUN and _names(self.state) <= {_LOCK}
-        return not left or (begun and not _names(self.folder / _PREVIEWS))
+        return not left or (_STATE in left and left <= _BEGUN and _names(self.state) <= {_LOCK})
 
     def _same(self) -> dict[str, Any]:
         """What `training.json` says.

@@ -48,9 +48,11 @@ def test_a_training_that_came_to_no_checkpoint_blocks_no_other(tmp_path: Path) -
     with output.held():
         (output.folder / "held-out.txt").touch()
         (output.folder / ".training.json.0123.tmp").touch()
+        output.preview(1).touch()
     other = TrainingOutput(output.folder, OTHER)
     assert other.look() is None
     with other.held():
+        assert not output.preview(1).exists()
         (output.state / "checkpoint.pt").touch()
     assert other.look() is None
     with pytest.raises(PolicyError, match="a training with other loop"):
