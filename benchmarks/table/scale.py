@@ -29,7 +29,7 @@ class Scale:
     edge: int = 128
     alphas: Sequence[float] = (0.02, 0.1, 0.2, 0.5, 2.0)
     shares: Sequence[float] = (1.0, 0.1, 0.01)
-    loop: Mapping[str, Any] = field(default_factory=lambda: {"steps": 1000})
+    loop: Mapping[str, Any] = field(default_factory=lambda: {"steps": 600})
     workspace: Path | None = None
 
 

@@ -32,6 +32,16 @@ def share_interval(hits: int, count: int, level: float = BOUND_LEVEL) -> Interva
     return Interval(low=low, high=high, level=2 * level - 1, method=f"Clopper-Pearson, each bound at {100 * level:g} %")
 
 
+def percent_up(share: float) -> str:
+    """A share in percent, rounded up to a tenth: an upper bound must not be shown lower than it is."""
+    return f"{math.ceil(round(1000 * share, 6)) / 10:g}%"
+
+
+def percent_down(share: float) -> str:
+    """A share in percent, rounded down to a tenth: a lower bound must not be shown higher than it is."""
+    return f"{math.floor(round(1000 * share, 6)) / 10:g}%"
+
+
 def cluster_means(values: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
     """Mean of each cluster: records of one subject move together and count as one observation.
 

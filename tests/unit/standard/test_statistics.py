@@ -14,6 +14,8 @@ from cu_standard.statistics import (
     generated_pixels,
     mean_interval,
     peak_signal_noise_ratio,
+    percent_down,
+    percent_up,
     share_interval,
     structural_similarity,
 )
@@ -158,3 +160,17 @@ def test_generated_pixels_are_those_under_the_mask() -> None:
     pixels = generated_pixels(outputs.images, outputs.generated)
     assert pixels.shape == (4, 3 * 64)
     assert torch.equal(pixels.view(4, 3, 8, 8), outputs.images[..., 8:16, 8:16])
+
+
+@pytest.mark.parametrize(
+    ("share", "down", "up"),
+    [
+        (0.0, "0%", "0%"),
+        (0.0118, "1.1%", "1.2%"),
+        (0.29, "29%", "29%"),
+        (0.99501, "99.5%", "99.6%"),
+        (1.0, "100%", "100%"),
+    ],
+)
+def test_bounds_are_rounded_outwards(share: float, down: str, up: str) -> None:
+    assert (percent_down(share), percent_up(share)) == (down, up)

@@ -22,7 +22,7 @@ from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, CheckResult, Contr
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.params import NoiseEnvelopeParams
-from cu_standard.statistics import at_least, generated_pixels, share_interval
+from cu_standard.statistics import at_least, generated_pixels, percent_down, percent_up, share_interval
 
 COVERAGE = 0.95
 """Share of O(n) inside the envelope."""
@@ -178,7 +178,7 @@ class NoiseEnvelope(Check):
             verdict = at_least(interval, self._params.inside_at_least)
             reason = (
                 f"{inside.estimate} of {inside.count} inside; {interval.method}: "
-                f"{interval.low:.0%} to {interval.high:.0%}, {self._params.inside_at_least:.0%} are asked for"
+                f"{percent_down(interval.low)} to {percent_up(interval.high)}, {self._params.inside_at_least:.0%} are asked for"
             )
         return CheckResult(
             name="noise-envelope",

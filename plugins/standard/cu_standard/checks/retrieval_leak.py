@@ -25,7 +25,7 @@ from cu_audit.records import (
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.params import RetrievalLeakParams
-from cu_standard.statistics import at_most, share_interval
+from cu_standard.statistics import at_most, percent_up, share_interval
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class RetrievalLeak(Check):
             verdict = at_most(interval, self._params.at_most)
             reason = (
                 f"found first {after.hits} times of {len(after.ranks)} among {len(gallery) + 1}; "
-                f"a leak of up to {interval.high:.0%} cannot be excluded"
+                f"a leak of up to {percent_up(interval.high)} cannot be excluded"
             )
         return CheckResult(
             name="retrieval-leak",
