@@ -178,7 +178,8 @@ class NoiseEnvelope(Check):
             verdict = at_least(interval, self._params.inside_at_least)
             reason = (
                 f"{inside.estimate} of {inside.count} inside; {interval.method}: "
-                f"{percent_down(interval.low)} to {percent_up(interval.high)}, {self._params.inside_at_least:.0%} are asked for"
+                f"{percent_down(interval.low)} to {percent_up(interval.high)}; "
+                f"{self._params.inside_at_least:.0%} are asked for"
             )
         return CheckResult(
             name="noise-envelope",
