@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from compliance_unlearn.api.boundary import plugin_boundary
 from compliance_unlearn.api.errors import ModelError, PluginError
-from compliance_unlearn.api.task import Task, hidden_pixels
+from compliance_unlearn.api.task import Task, hidden_pixels, require_task
 from compliance_unlearn.api.views import Views
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class ModelAdapter(ABC):
         """Load weights and move them to ``device``, in evaluation mode.
 
         Raises:
-            ModelError: absent, truncated, unsafe or of another architecture.
+            ModelError: absent, truncated, unsafe or of another architecture, or for images that do not have the task.
         """
         with self._boundary("load"):
             self._load(weights)
@@ -189,7 +189,11 @@ class ModelAdapter(ABC):
 
     @final
     def create(self, statistics: PixelStatistics, generator: torch.Generator, device: torch.device) -> Self:
-        """Initialise a new model with random weights."""
+        """Initialise a new model with random weights.
+
+        Raises:
+            ModelError: it cannot be made, or its images do not have the task.
+        """
         with self._boundary("create"):
             self._create(statistics, generator)
             for network in (self.module, *self._training_networks().values()):
@@ -362,6 +366,7 @@ class ModelAdapter(ABC):
             raise PluginError(f"{type(self).__name__}: image_shape and cell must be positive whole numbers")
         if not len(statistics.mean) == len(statistics.std) == shape.channels:
             raise PluginError(f"{type(self).__name__}: statistics must hold a mean and a deviation for each channel")
+        require_task(self.task, *sizes[:3])
 
 
 def _features(features: Any, degraded: Degraded) -> bool:

@@ -99,6 +99,25 @@ def hidden_pixels(
     return grid.repeat_interleave(cell, dim=2).repeat_interleave(cell, dim=3)
 
 
+def require_task(task: Task, channels: int, height: int, width: int) -> None:
+    """Refuse a task that images of this shape do not have.
+
+    Raises:
+        ModelError: says why, and which tasks the images do have.
+    """
+    if isinstance(task, SuperResolve) and (height % task.factor or width % task.factor):
+        problem = f"{height} by {width} pixels are no multiple of the factor {task.factor}"
+    elif isinstance(task, Colourise) and channels != len(LUMA):
+        problem = f"the model has {channels} channels; images in colour have {len(LUMA)}"
+    else:
+        return
+    factors = [str(factor) for factor in range(2, min(height, width) + 1) if not (height % factor or width % factor)]
+    others = ["inpaint", "outpaint", "random-mask"]
+    others += [f"super-resolve (factor {', '.join(factors)})"] if factors else []
+    others += ["colourise"] if channels == len(LUMA) else []
+    raise ModelError(f"{task.kind}: {problem}; tasks for such images: {', '.join(others)}")
+
+
 def shown_pixels(task: Task, images: torch.Tensor, hidden: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
     """T(x) as an image, for families that take pixels in a grid.
 
@@ -116,15 +135,11 @@ def shown_pixels(task: Task, images: torch.Tensor, hidden: torch.Tensor, fill: t
     """
     import torch
 
-    channels, height, width = images.shape[1:]
+    require_task(task, *images.shape[1:])
     if isinstance(task, SuperResolve):
-        if height % task.factor or width % task.factor:
-            raise ModelError(f"super-resolve: {height} by {width} pixels are no multiple of the factor {task.factor}")
         small = torch.nn.functional.avg_pool2d(images, task.factor)
         return small.repeat_interleave(task.factor, dim=2).repeat_interleave(task.factor, dim=3)
     if isinstance(task, Colourise):
-        if channels != len(LUMA):
-            raise ModelError(f"colourise: the model has {channels} channels; images in colour have {len(LUMA)}")
         brightness = torch.einsum("nchw,c->nhw", images, torch.tensor(LUMA, device=images.device, dtype=images.dtype))
         return brightness[:, None].expand_as(images)
     return torch.where(hidden, fill.to(images)[:, None, None], images)

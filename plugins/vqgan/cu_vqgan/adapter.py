@@ -8,12 +8,10 @@ from pathlib import Path
 import torch
 
 from compliance_unlearn.api import (
-    Colourise,
     ImageShape,
     ModelAdapter,
     ModelError,
     PixelStatistics,
-    SuperResolve,
     Task,
     Views,
     WorkspaceError,
@@ -21,7 +19,7 @@ from compliance_unlearn.api import (
     weight_bytes,
 )
 from compliance_unlearn.api.features import FeatureNet, feature_net
-from cu_vqgan.config import NetworkConfig, architecture_config
+from cu_vqgan.config import architecture_config
 from cu_vqgan.discriminator import PatchDiscriminator, new_discriminator
 from cu_vqgan.layout import CONFIG, Layout, new_layout, read_layout
 from cu_vqgan.losses import adversarial_loss, perceptual_loss
@@ -71,7 +69,6 @@ class VqganAdapter(ModelAdapter):
 
     def _load(self, weights: Path) -> None:
         layout, path = read_layout(weights)
-        self._require_task(layout.config)
         network = build_network(layout.config, "meta")
         shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
         content = read_weights(path, shapes, layout.network_name, layout.beside)
@@ -82,7 +79,6 @@ class VqganAdapter(ModelAdapter):
     def _create(self, statistics: PixelStatistics, generator: torch.Generator) -> None:
         """A model of the layout of diffusers; the pixels' own statistics do not matter."""
         config = architecture_config(self._params.architecture)
-        self._require_task(config)
         if len(statistics.mean) != config.in_channels:
             raise ModelError(f"the model takes {config.in_channels} channels, the images have {len(statistics.mean)}")
         network = initialise_network(config, generator)
@@ -144,17 +140,6 @@ class VqganAdapter(ModelAdapter):
             (folder / self._layout.weights_name).write_bytes(content)
         except OSError as error:
             raise WorkspaceError(f"{folder}: the model cannot be written: {error.strerror}") from error
-
-    def _require_task(self, config: NetworkConfig) -> None:
-        """Refuse a task that images of this size and these channels do not have."""
-        shape, others = config.image_shape, "inpaint, outpaint and random-mask"
-        if isinstance(self.task, Colourise) and shape.channels != 3:
-            raise ModelError(f"colourise: the model has {shape.channels} channels, not 3; it can do {others}")
-        if isinstance(self.task, SuperResolve) and shape.height % self.task.factor:
-            raise ModelError(
-                f"super-resolve: {shape.height} pixels are no multiple of the factor {self.task.factor}; "
-                f"another factor, or {others}, would do"
-            )
 
 
 def _to_network(images: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from cu_diffusion.adapter import DiffusionAdapter
 from cu_diffusion.params import Architecture, DiffusionParams
 from pydantic import ValidationError
 
-from compliance_unlearn.api import Colourise, Inpaint, ModelError, PixelStatistics
+from compliance_unlearn.api import Colourise, Inpaint, ModelError, PixelStatistics, SuperResolve, Task
 from tests.integration.diffusion.small_models import (
     CPU,
     adapter_for,
@@ -93,10 +93,21 @@ def test_images_of_other_channels_are_refused(saved: tuple[Any, Path]) -> None:
         adapter.degrade(pictures(1, channels=3), adapter.views(1, seeded(1)))
 
 
-def test_colour_cannot_be_given_to_a_grey_model(saved: tuple[Any, Path]) -> None:
-    adapter = adapter_for(saved[1], Colourise())
-    with pytest.raises(ModelError, match="the model has 1 channels; images in colour have 3"):
-        adapter.degrade(pictures(1), adapter.views(1, seeded(1)))
+@pytest.mark.parametrize(
+    ("task", "complaint"),
+    [
+        (Colourise(), "the model has 1 channels; images in colour have 3; tasks for such images: inpaint, outpaint"),
+        (SuperResolve(factor=3), r"no multiple of the factor 3; .*super-resolve \(factor 2, 4, 8, 16\)"),
+    ],
+)
+def test_a_task_that_the_images_do_not_have_is_refused_at_once(
+    task: Task, complaint: str, saved: tuple[Any, Path]
+) -> None:
+    with pytest.raises(ModelError, match=complaint):
+        adapter_for(saved[1], task)
+    new = DiffusionAdapter(DiffusionParams(architecture=Architecture(image_size=16)), task)
+    with pytest.raises(ModelError, match=complaint):
+        new.create(PixelStatistics((0.5,), (0.5,)), seeded(1), CPU)
 
 
 def test_a_missing_scheduler_is_named(saved: tuple[Any, Path]) -> None:

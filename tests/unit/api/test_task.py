@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compliance_unlearn.api import Inpaint, Outpaint, RandomMask, Task, hidden_pixels
+from compliance_unlearn.api import (
+    Colourise,
+    Inpaint,
+    ModelError,
+    Outpaint,
+    RandomMask,
+    SuperResolve,
+    Task,
+    hidden_pixels,
+)
+from compliance_unlearn.api.task import require_task
 
 TASKS: list[Task] = [Inpaint(area=0.25), Inpaint(area=0.5), Outpaint(area=0.75), RandomMask(ratio=0.75)]
 
@@ -76,3 +86,25 @@ def test_tasks_without_choice_draw_nothing(task: Task) -> None:
     before = generator.get_state()
     hidden_pixels(task, 3, 16, 16, 4, generator)
     assert torch.equal(before, generator.get_state())
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "problem", "others"),
+    [
+        (Colourise(), (1, 12, 8), "has 1 channels; images in colour have 3", ", super-resolve (factor 2, 4)"),
+        (Colourise(), (4, 1, 1), "has 4 channels; images in colour have 3", ""),
+        (SuperResolve(factor=5), (3, 9, 9), "multiple of the factor 5", ", super-resolve (factor 3, 9), colourise"),
+    ],
+)
+def test_a_task_that_images_do_not_have_is_refused_with_those_that_they_have(
+    task: Task, shape: tuple[int, int, int], problem: str, others: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        require_task(task, *shape)
+    assert str(caught.value).startswith(f"{task.kind}: ")
+    assert str(caught.value).endswith(f"{problem}; tasks for such images: inpaint, outpaint, random-mask{others}")
+
+
+@pytest.mark.parametrize("task", [*TASKS, SuperResolve(factor=4), Colourise()], ids=str)
+def test_images_in_colour_that_divide_have_every_task(task: Task) -> None:
+    require_task(task, 3, 8, 12)
