@@ -6,6 +6,22 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SMALLEST_JUDGED = 12
+"""Edge in pixels of the smallest image that holds a patch of the discriminator."""
+
+
+def require_judged(image_size: int, adversarial: float) -> None:
+    """Refuse an adversarial loss for images of which the discriminator makes nothing.
+
+    Raises:
+        ValueError: the images are too small.
+    """
+    if adversarial and image_size < SMALLEST_JUDGED:
+        raise ValueError(
+            f"images of {image_size} pixels are too small for the patch discriminator, which takes {SMALLEST_JUDGED} "
+            "or more: set adversarial to 0, or a larger image_size"
+        )
+
 
 class Architecture(BaseModel):
     """Size of a new model; the defaults make one of a million parameters for 64 by 64 grey images."""
@@ -44,3 +60,8 @@ class VqganParams(BaseModel):
         default=0.2, ge=0, description="weight of the perceptual loss, for grey or RGB; 0 does without it"
     )
     adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 does without it")
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        require_judged(self.architecture.image_size, self.adversarial)
+        return self

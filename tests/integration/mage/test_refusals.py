@@ -151,3 +151,10 @@ def test_an_export_that_cannot_be_written_says_where(checkpoint: Path, tmp_path:
 def test_sizes_that_no_model_can_have_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MageArchitecture(**sizes)
+
+
+def test_images_too_small_for_the_discriminator_are_refused() -> None:
+    small = {"image_size": 8, "tokeniser_widths": [32, 32]}
+    with pytest.raises(ValidationError, match="images of 8 pixels are too small for the patch discriminator"):
+        MageParams.model_validate({"architecture": small})
+    MageParams.model_validate({"architecture": small, "adversarial": 0})

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 from cu_vqgan.adapter import VqganAdapter
-from cu_vqgan.params import VqganParams
+from cu_vqgan.discriminator import PatchDiscriminator
+from cu_vqgan.params import SMALLEST_JUDGED, VqganParams
 from safetensors.torch import load_file, save_file
 
 from compliance_unlearn.api import Colourise, Inpaint, ModelError, PixelStatistics, SuperResolve, Task, WorkspaceError
@@ -232,9 +233,10 @@ def test_weights_of_another_layout_are_refused(taming: tuple[Tensors, Path]) -> 
 # -- tasks, parameters and the rest ----------------------------------------------------------------------------------
 
 
-def test_a_task_that_the_images_do_not_suit_lists_others(folder: Path) -> None:
-    refuse(folder, "colourise: the model has 1 channels, not 3; it can do inpaint, outpaint", Colourise())
-    refuse(folder, "16 pixels are no multiple of the factor 3; another factor", SuperResolve(factor=3))
+def test_a_task_that_the_images_do_not_have_lists_others(folder: Path) -> None:
+    others = r"tasks for such images: inpaint, outpaint, random-mask, super-resolve \(factor 2, 4, 8, 16\)$"
+    refuse(folder, f"the model has 1 channels; .*{others}", Colourise())
+    refuse(folder, f"16 by 16 pixels are no multiple of the factor 3; {others}", SuperResolve(factor=3))
 
 
 def test_a_new_model_needs_statistics_for_its_channels() -> None:
@@ -262,6 +264,17 @@ def test_a_full_disk_is_called_so(folder: Path, tmp_path: Path) -> None:
 def test_impossible_parameters_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be a multiple"):
         VqganParams.model_validate({"architecture": changes})
+
+
+def test_images_too_small_for_the_discriminator_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"images of 8 pixels are too small for the patch discriminator.*takes 12 or"):
+        VqganParams.model_validate({"architecture": {"image_size": 8}})
+    VqganParams.model_validate({"architecture": {"image_size": 8}, "adversarial": 0})
+    VqganParams.model_validate({"architecture": {"image_size": SMALLEST_JUDGED}})
+    discriminator = PatchDiscriminator(1)
+    assert discriminator(torch.zeros(2, 1, SMALLEST_JUDGED, SMALLEST_JUDGED)).numel() == 2
+    with pytest.raises(RuntimeError):
+        discriminator(torch.zeros(2, 1, SMALLEST_JUDGED - 1, SMALLEST_JUDGED - 1))
 
 
 def test_the_small_model_is_accepted_as_it_is(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cu_vqgan.params import require_judged
+
 NORM_GROUPS = 32
 """Groups of every group normalisation in the tokeniser; a number of the published architecture."""
 
@@ -69,3 +71,8 @@ class MageParams(BaseModel):
     )
     perceptual: float = Field(default=1.0, ge=0, description="weight of the tokeniser's perceptual loss; 0 omits it")
     adversarial: float = Field(default=0.1, ge=0, description="weight of the patch discriminator; 0 omits it")
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        require_judged(self.architecture.image_size, self.adversarial)
+        return self
