@@ -16,6 +16,7 @@ from PIL import Image
 from compliance_unlearn.demo.digits import digit_pictures
 from compliance_unlearn.demo.examples import WORKSPACE, Example, find_example, write_policies
 from compliance_unlearn.demo.garments import LABELS
+from compliance_unlearn.engine.planning import plan_policy
 from compliance_unlearn.policy import Policy
 from compliance_unlearn.registry import check_names, load_registry
 from compliance_unlearn.workspace import Workspace
@@ -116,6 +117,22 @@ def test_git_keeps_no_picture_and_no_name_of_one(followed: tuple[Path, Mapping[s
     assert "models/pets-mae/original.dvc" in done.out
     assert not re.search(r"\.png|held-out|previews", done.out)
     assert "held-out" not in shell(office, "git status --porcelain").out
+
+
+@pytest.mark.xdist_group("docs/train.md")
+def test_a_model_of_ones_own_can_take_the_place_of_a_new_one(
+    followed: tuple[Path, Mapping[str, Done]], tmp_path: Path
+) -> None:
+    office = Path(shutil.copytree(followed[0], tmp_path / "office", symlinks=True))
+    (office / "models/pets-mae/original").rename(tmp_path / "my-model")
+    shutil.rmtree(office / "models/pets-mae")
+    (commands,) = re.findall(r"^```sh instead\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert shell(office, commands).code == 0
+    file = office / "workspace.yaml"
+    file.write_text(re.sub(r"where: .*", "where: {split: train}", file.read_text()), encoding="utf-8")
+    plan = plan_policy(office / "policies/forget-cats.yaml", Workspace.load(file), load_registry()).plan
+    counts = plan.models[0].counts
+    assert (counts["forget"], counts["retain"]) == (EACH, EACH)
 
 
 @pytest.mark.xdist_group("docs/train.md")
