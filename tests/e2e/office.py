@@ -140,7 +140,13 @@ class Office:
         assert old in text
         self.workspace_file.write_text(text.replace(old, new), encoding="utf-8")
 
-    def cu(self, *arguments: str, variables: Mapping[str, str] | None = None, **settings: Any) -> Done:
+    def cu(
+        self,
+        *arguments: str,
+        variables: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+        **settings: Any,
+    ) -> Done:
         """Run `cu` as a person would: in the folder that holds ``policies``."""
         done = subprocess.run(
             [CU, *arguments],
@@ -148,7 +154,7 @@ class Office:
             env=environment(variables),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
             **settings,
         )
