@@ -10,10 +10,12 @@ import pytest
 
 from compliance_unlearn.api import DataError
 from compliance_unlearn.cli.plan import _print, as_data
+from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.planning import ResolvedPlan, plan_policy
+from compliance_unlearn.engine.reporting import Silent
 from compliance_unlearn.registry import load_registry
 from compliance_unlearn.workspace import Workspace
-from tests.unit.engine.small import write_picture
+from tests.unit.engine.small import CPU, SIZE, small_model, write_picture
 
 WORKSPACE = """\
 version: 1
@@ -33,7 +35,7 @@ request: {id: pets-req-1, ground: "GROUND", received: 2026-11-02}
 forget: {dataset: pets, where: FORGET}
 models: affected
 retain: {use: dataset}
-strategy: {use: echo-alignment, params: {forget_weight: 1.0}}
+strategy: {use: echo-alignment, params: {forget_weight: 1.0}, loop: {steps: 1, batch: 2}}
 accept: {echo-drift: {at_most: 0.5}}
 """
 ALL = "{split: train}"
@@ -44,7 +46,7 @@ def office(tmp_path: Path) -> Path:
     """A workspace with three pictures of cats and three of dogs, and a model."""
     for name in ("cats", "dogs"):
         for number in range(3):
-            write_picture(tmp_path / f"data/pets/{name}/secret-{number}.png", np.zeros((4, 4), dtype=np.uint8))
+            write_picture(tmp_path / f"data/pets/{name}/secret-{number}.png", np.zeros((SIZE, SIZE), dtype=np.uint8))
     original = tmp_path / "models/pets-echo/original"
     original.mkdir(parents=True)
     (original / "echo.safetensors").write_bytes(b"weights")
@@ -136,3 +138,14 @@ def test_square_brackets_are_shown_as_they_were_written(
     assert json.loads(json.dumps(as_data(plan)))["plan"]["ground"] == ground
     _print(plan)
     assert f"Request pets-req-1, {ground}: received 2026-11-02, due 2026-12-02 (" in capsys.readouterr().err
+
+
+def test_what_a_plan_warns_of_is_among_the_notes_of_the_evidence(office: Path) -> None:
+    weights = office / "models/pets-echo/original"
+    (weights / "echo.safetensors").unlink()
+    small_model().export(weights)
+    (office / "ids.txt").write_text("cats/secret-0.png\ncats/lost.png\n", encoding="utf-8")
+    plan = planned(office, "{ids_file: ids.txt}")
+    run = ModelRun(plan, state=office / "state", name="run", reporter=Silent(), device=CPU)
+    said = run.prepare(plan.plan.models[0]).notes
+    assert "1 of 2 ids that forget.where names are not in the data set" in said
