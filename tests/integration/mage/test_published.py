@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from cu_vqgan.mage.adapter import MageAdapter
+from cu_vqgan.mage.layout import MageConfig
 from cu_vqgan.mage.params import MageParams
 from safetensors.torch import load_file
 
@@ -17,6 +18,7 @@ from . import published
 from .published import CELL, GRID, SIZE, published_tensors
 
 CPU = torch.device("cpu")
+README = Path(__file__).parents[3] / "plugins" / "vqgan" / "README.md"
 TASKS = (Inpaint(), RandomMask(ratio=0.4))
 
 
@@ -100,7 +102,9 @@ def test_the_training_loss_is_the_smoothed_cross_entropy_of_hidden_tokens(
     torch.testing.assert_close(adapter.training_loss(faces, generator), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_an_export_holds_the_same_names_shapes_types_and_bits(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_export_holds_the_same_names_shapes_types_and_bits(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored = published_tensors()
     stored["norm.weight"] = stored["norm.weight"].half()
     torch.save({"model": stored}, checkpoint / "checkpoint-last.pth")
@@ -113,6 +117,18 @@ def test_an_export_holds_the_same_names_shapes_types_and_bits(checkpoint: Path, 
     assert {path.name for path in exported.iterdir()} == {"model.safetensors", "config.json"}
     again = loaded(exported, Inpaint())
     assert all(torch.equal(tensor, stored[name].to(tensor)) for name, tensor in again.module.state_dict().items())
+
+    snippet = README.read_text().split("## `mage`")[1].split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(exported)
+    exec(snippet, {})
+    back = torch.load(exported / "mage.pth", weights_only=True)["model"]
+    assert back.keys() == stored.keys()
+    assert all(back[name].dtype == stored[name].dtype and torch.equal(back[name], stored[name]) for name in stored)
+
+
+def test_the_page_names_every_key_and_every_parameter() -> None:
+    page = README.read_text().split("## `mage`")[1]
+    assert [key for key in (*MageConfig.model_fields, *MageParams.model_fields) if f"`{key}`" not in page] == []
 
 
 @pytest.mark.parametrize(("width", "heads"), [(768, [12, 16]), (1024, [16, 16])])
