@@ -76,11 +76,15 @@ class Case:
         """Pictures of the model's own data set."""
         return RecordImages(self.dataset.source, records, self.adapter().image_shape)
 
-    def scored(self, name: str) -> RecordSet:
-        """The records of a set that are scored: all of a small one, else a choice that is the same in every trial."""
+    def chosen(self, name: str, count: int) -> RecordSet:
+        """So many records of a set, or all of a small one: a choice that is the same in every trial."""
         records = self.sets[name]
         order = torch.randperm(len(records), generator=generator_for(0, f"scored {name}"))
-        return RecordSet([records[index] for index in order[: self.scale.pictures].tolist()])
+        return RecordSet([records[index] for index in order[:count].tolist()])
+
+    def scored(self, name: str) -> RecordSet:
+        """The records of a set that are scored."""
+        return self.chosen(name, self.scale.pictures)
 
     def noise(self, original: ModelAdapter) -> GaussianNoise:
         """The source of noise that the workspace names."""

@@ -100,6 +100,7 @@ class CaseRun:
             "candidate": files_sha256(folder_files(candidate)),
             "task": task.model_dump(mode="json"),
             "pictures": scale.pictures,
+            "known": scale.known,
             "noise_images": scale.noise_images,
             "net": [self.net.name, self.net.sha256, self.net.edge],
         }
@@ -108,7 +109,7 @@ class CaseRun:
             opened, scorer = self._opened(original, task)
             worlds = opened.of(candidate)
             figures = {name: scorer.score(worlds.outputs(World.CANDIDATE, name), name) for name in (FORGET, RETAIN)}
-            return figures | self._inside(worlds)
+            return figures | self._inside(opened.for_envelope(worlds))
 
         return cached(self.case.state / "results", settings, compute)
 

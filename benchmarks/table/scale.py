@@ -15,6 +15,7 @@ class Scale:
     Attributes:
         seeds: of the unlearning; the models to unlearn are trained once.
         pictures: of each set that are scored, at most.
+        known: retain pictures whose outputs the noise envelope knows, at most; with few, it takes them for noise.
         noise_images: of each part of the noise envelope.
         edge: pixels that scored regions are resized to for the feature network.
         alphas: that are tried.
@@ -25,6 +26,7 @@ class Scale:
 
     seeds: Sequence[int] = (0, 1, 2)
     pictures: int = 400
+    known: int = 2000
     noise_images: int = 512
     edge: int = 128
     alphas: Sequence[float] = (0.02, 0.1, 0.2, 0.5, 2.0)
@@ -38,6 +40,7 @@ FULL = Scale()
 QUICK = Scale(
     seeds=(0,),
     pictures=100,
+    known=100,
     noise_images=100,
     edge=64,
     alphas=(0.2, 1.0),

@@ -22,37 +22,45 @@ class Worlds:
 
     def __init__(self, case: Case, original: Path, task: Task) -> None:
         self._case, self._task = case, task
-        images = {name: case.images(case.scored(name)) for name in SCORED if name in case.sets}
         model = case.load(original, task)
-        self._parts: dict[str, Any] = {
-            "sets": images,
-            "subjects": _subjects(images),
-            "original_model": model,
-            "noise": case.noise(model),
-            "original": original,
-            "seed": 0,
-        }
+        shared = {"original_model": model, "noise": case.noise(model), "original": original, "seed": 0}
+        scored = {name: case.images(case.scored(name)) for name in SCORED if name in case.sets}
+        self._parts = {**shared, **_sets(scored)}
+        self._more = {**shared, **_sets(scored | {RETAIN: case.images(case.chosen(RETAIN, case.scale.known))})}
         self.base = MeasuredWorlds(**self._parts)
+        self._known = MeasuredWorlds(**self._more)
 
     def of(self, candidate: Path) -> MeasuredWorlds:
-        """The worlds with the candidate of that folder."""
+        """The worlds with the candidate of that folder, for scores."""
         worlds = _Beside(self.base, self._parts)
         worlds.add_candidate(self._case.load(candidate, self._task), candidate)
         return worlds
 
+    def for_envelope(self, scored: MeasuredWorlds) -> MeasuredWorlds:
+        """The same candidate, beside what the original makes of more retain pictures."""
+        return _Beside(self._known, self._more, candidates=scored)
+
 
 class _Beside(MeasuredWorlds):
-    """Worlds that take everything but the candidate's from others."""
+    """Worlds that take everything but the candidate's from others, and the candidate's, too, if they are told where."""
 
-    def __init__(self, base: MeasuredWorlds, parts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, base: MeasuredWorlds, parts: Mapping[str, Any], candidates: MeasuredWorlds | None = None
+    ) -> None:
         super().__init__(**parts)
-        self._base = base
+        self._base, self._candidates = base, candidates
 
     def outputs(self, world: World, set_name: str) -> Outputs:
-        return super().outputs(world, set_name) if world is World.CANDIDATE else self._base.outputs(world, set_name)
+        if world is not World.CANDIDATE:
+            return self._base.outputs(world, set_name)
+        return self._candidates.outputs(world, set_name) if self._candidates else super().outputs(world, set_name)
 
     def noise_outputs(self, part: str, count: int) -> Outputs:
         return self._base.noise_outputs(part, count)
+
+
+def _sets(images: Mapping[str, RecordImages]) -> dict[str, Any]:
+    return {"sets": images, "subjects": _subjects(images)}
 
 
 def _subjects(images: Mapping[str, RecordImages]) -> dict[str, torch.Tensor]:
