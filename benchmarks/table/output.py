@@ -35,13 +35,13 @@ class Output:
         """Compute what is not computed yet, write everything, and return the table."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tables = {run.case.name: run.table() for run in runs}
-        page = table_page(self._about(runs[0]), tables)
+        page = table_page(self._about(runs[0], runs[0].case.scale.seeds), tables)
         self._write("table.md", page)
         for run in runs:
             self._draw(run)
         varied = {run.case.name: run.ablations() for run in runs if run.case.family in self.varied}
         if varied:
-            self._write("ablations.md", ablation_page(self._about(runs[0]), varied))
+            self._write("ablations.md", ablation_page(self._about(runs[0], runs[0].case.scale.ablation_seeds), varied))
         for name, found in varied.items():
             draw_ablations(found, self.folder / f"ablations-{name}.png")
         return page
@@ -49,14 +49,14 @@ class Output:
     def _write(self, name: str, text: str) -> None:
         write_atomic(self.folder / name, text.encode())
 
-    def _about(self, run: CaseRun) -> About:
+    def _about(self, run: CaseRun, seeds: Sequence[int]) -> About:
         case = run.case
         return About(
             command=self.command,
             example=case.example,
             net=run.net,
             counts={name: len(case.scored(name)) for name in (FORGET, RETAIN)},
-            seeds=case.scale.seeds,
+            seeds=seeds,
             proxy=PROXIES[case.example][0] if case.proxy else "none for these pictures",
             code=surroundings(case)["code"],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ class CaseRun:
         original = self.original(task)
         never = trained(case, task, self.reporter, without_forget=True)
         rows = [Row(ORIGINAL, [self._score(original, original, task)])]
-        rows += [self._row(trial, original) for trial in ROWS if trial.retain != "proxy" or case.proxy]
+        rows += [
+            self._row(trial, original, case.scale.seeds) for trial in ROWS if trial.retain != "proxy" or case.proxy
+        ]
         return [*rows, Row(RETRAINED, [self._score(original, never, task)])]
 
     def ablations(self) -> list[Varied]:
@@ -72,7 +75,7 @@ class CaseRun:
                 task = trial.task or self.case.entry.task
                 original = self.original(ABLATION_TASK if trial.task else task)
                 before = Row(ORIGINAL, [self._score(original, original, task)])
-                pairs.append((before, self._row(trial, original)))
+                pairs.append((before, self._row(trial, original, self.case.scale.ablation_seeds)))
             found.append(Varied(ablation, pairs))
         return found
 
@@ -84,9 +87,9 @@ class CaseRun:
         """The worlds of an original model."""
         return self._opened(original, task)[0]
 
-    def _row(self, trial: Trial, original: Path) -> Row:
+    def _row(self, trial: Trial, original: Path, seeds: Sequence[int]) -> Row:
         task, results = trial.task or self.case.entry.task, []
-        for seed in self.case.scale.seeds:
+        for seed in seeds:
             self.reporter.note(f"{self.case.name}: {trial.label}, seed {seed}")
             candidate, making = unlearned(self.case, trial, seed, original, self.reporter)
             results.append(self._score(original, candidate, task) | making)

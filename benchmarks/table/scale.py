@@ -14,6 +14,7 @@ class Scale:
 
     Attributes:
         seeds: of the unlearning; the models to unlearn are trained once.
+        ablation_seeds: the same, for ablations.
         pictures: of each set that are scored, at most.
         known: retain pictures whose outputs the noise envelope knows, at most; with few, it takes them for noise.
         noise_images: of each part of the noise envelope.
@@ -25,11 +26,12 @@ class Scale:
     """
 
     seeds: Sequence[int] = (0, 1, 2)
+    ablation_seeds: Sequence[int] = (0,)
     pictures: int = 400
     known: int = 2000
     noise_images: int = 512
     edge: int = 128
-    alphas: Sequence[float] = (0.02, 0.1, 0.2, 0.5, 2.0)
+    alphas: Sequence[float] = (0.02, 0.1, 0.4, 2.0)
     shares: Sequence[float] = (1.0, 0.1, 0.01)
     loop: Mapping[str, Any] = field(default_factory=lambda: {"steps": 600})
     workspace: Path | None = None

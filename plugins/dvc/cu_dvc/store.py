@@ -93,7 +93,7 @@ class DvcLineageStore(LineageStore):
                 self._require_files(clean)
                 with self._journal().changing(files):
                     self._dvc.add_stage(clean)
-            self._git.commit(files, f"Record {output}: {step.command}")
+            self._git.commit(files, f"Record {output}: {step.command.removeprefix(': ')}")
 
     def _last_change(self, commit: str, file: str, stage: str | None) -> str:
         """The last commit up to ``commit`` that changed ``file``, or in it the entry of one stage."""
