@@ -20,10 +20,10 @@ demo: .venv/demo.stamp ## Install, train a small model on real faces, and make i
 	$(BIN)/cu report gdpr-req-123 --workspace policies
 
 test: .venv/dev.stamp ## Run the tests; under 10 minutes on 2 cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/dev.stamp ## Run the slow tests as well.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

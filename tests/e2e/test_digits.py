@@ -12,7 +12,7 @@ from tests.e2e.office import Office
 
 HOUR = 3600.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("digits")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

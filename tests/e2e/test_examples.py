@@ -81,7 +81,6 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[st
     return office, ended
 
 
-@pytest.mark.xdist_group("docs/train.md")
 def test_every_command_of_the_page_works_and_ends_with_a_verdict(followed: tuple[Path, Mapping[str, Done]]) -> None:
     office, ended = followed
     *others, applied = ended.values()
@@ -98,7 +97,6 @@ def test_every_command_of_the_page_works_and_ends_with_a_verdict(followed: tuple
     assert (office / "models/pets-mae/current").resolve().name == ("original" if applied.code else bundle.name)
 
 
-@pytest.mark.xdist_group("docs/train.md")
 def test_held_out_pictures_of_the_page_count_as_never_seen(followed: tuple[Path, Mapping[str, Done]]) -> None:
     office, _ = followed
     plan = Office(office).cu("plan", "policies/forget-cats.yaml", "--json").json["plan"]
@@ -110,7 +108,6 @@ def test_held_out_pictures_of_the_page_count_as_never_seen(followed: tuple[Path,
     assert counts["retain"] + counts["retain-held-out"] == EACH
 
 
-@pytest.mark.xdist_group("docs/train.md")
 def test_git_keeps_no_picture_and_no_name_of_one(followed: tuple[Path, Mapping[str, Done]]) -> None:
     office, _ = followed
     done = shell(office, "git ls-files")
@@ -119,7 +116,6 @@ def test_git_keeps_no_picture_and_no_name_of_one(followed: tuple[Path, Mapping[s
     assert "held-out" not in shell(office, "git status --porcelain").out
 
 
-@pytest.mark.xdist_group("docs/train.md")
 def test_a_model_of_ones_own_can_take_the_place_of_a_new_one(
     followed: tuple[Path, Mapping[str, Done]], tmp_path: Path
 ) -> None:
@@ -135,7 +131,6 @@ def test_a_model_of_ones_own_can_take_the_place_of_a_new_one(
     assert (counts["forget"], counts["retain"]) == (EACH, EACH)
 
 
-@pytest.mark.xdist_group("docs/train.md")
 def test_a_class_folder_without_pictures_stops_the_plan(
     followed: tuple[Path, Mapping[str, Done]], tmp_path: Path
 ) -> None:

@@ -24,8 +24,6 @@ from compliance_unlearn.workspace.lock import exclusive
 from tests.e2e.office import CU, Done, Office, environment
 from tests.unit.registry.generated import HEADER, installed, write_plugin
 
-pytestmark = pytest.mark.xdist_group("cu train")
-
 SETTINGS = """\
 params:
   architecture:
