@@ -2,6 +2,7 @@
 
 from compliance_unlearn.api.check import Check, CheckContext, Measurement, Outputs, World
 from compliance_unlearn.api.data import (
+    DECODING_NOTES,
     All,
     AnyOf,
     Compare,
@@ -66,6 +67,7 @@ from compliance_unlearn.api.views import Views, seeded_noise, seeded_uniform
 
 __all__ = [
     "API_VERSION",
+    "DECODING_NOTES",
     "AdapterSpec",
     "All",
     "AnyOf",

@@ -15,6 +15,9 @@ from compliance_unlearn.api.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+DECODING_NOTES = "compliance-unlearn"
+"""Where a data source says, in an image's ``info``, what it lost or changed when it decoded it."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Record:
@@ -205,6 +208,10 @@ class DataSource(ABC):
     @final
     def open(self, record: Record) -> Image:
         """Decode one image from the working copy.
+
+        Returns:
+            The image. Its ``info[DECODING_NOTES]``, if there is one, is a list of texts on what was lost or changed,
+            such as "turned upright"; evidence counts them.
 
         Raises:
             DataError: the file is missing, truncated or not an image; the message does not name it.

@@ -10,16 +10,21 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 
-from compliance_unlearn.api import DataError, DataSource, ImageShape, ModelError, PixelStatistics, Record
+from compliance_unlearn.api import (
+    DECODING_NOTES,
+    DataError,
+    DataSource,
+    ImageShape,
+    ModelError,
+    PixelStatistics,
+    Record,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 NOTES_AT_MOST = 5
 """Different conversions of pictures that are listed; more are counted."""
-
-_DECODED = "compliance-unlearn"
-"""Where a data source says, in an image's ``info``, what it lost or changed when it decoded it: a list of words."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -86,7 +91,7 @@ def fit(image: Image, shape: ImageShape) -> tuple[Image, str]:
         DataError: pixels without a known range, which cannot be brought to 8 bits, or of a kind without conversion.
         ModelError: there is no kind of image with as many channels as the model has.
     """
-    steps: list[str] = list(image.info.get(_DECODED, ()))
+    steps: list[str] = list(image.info.get(DECODING_NOTES, ()))
     mode = _MODES.get(shape.channels)
     if mode is None:
         raise ModelError(f"the model has {shape.channels} channels; images have {', '.join(map(str, _MODES))}")

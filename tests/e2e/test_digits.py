@@ -49,7 +49,8 @@ def test_fours_become_noise_and_other_digits_stay(models: dict[str, Any], name: 
         envelope = checks["noise-envelope", set_name]
         controls = {control["name"]: control["value"] for control in envelope["controls"]}
         assert envelope["value"] >= 0.95
-        assert max(controls["original model"], controls["original model on retained pictures"]) <= 0.08
+        if models[name]["run"] == "compliant":
+            assert max(controls["original model"], controls["original model on retained pictures"]) <= 0.05
     psnr = models[name]["metrics"]["psnr"]
     for set_name in ("retain", "retain-held-out"):
         assert psnr[set_name]["after"] >= 0.97 * psnr[set_name]["before"]

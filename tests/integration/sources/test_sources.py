@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from cu_standard.sources.image_folder import ImageFolderSource
-from cu_standard.sources.images import NOTES, decode_image
+from cu_standard.sources.images import decode_image
 from cu_standard.sources.manifest import ManifestSource
 from cu_standard.sources.params import ImageFolderParams, ManifestParams
 from PIL import Image
 from pyarrow import parquet
 
-from compliance_unlearn.api import Compare, DataError, Ids, Not, Operator, Record
+from compliance_unlearn.api import DECODING_NOTES, Compare, DataError, Ids, Not, Operator, Record
 from compliance_unlearn.testing.trees import FolderTree
 
 from .conftest import save_digits
@@ -218,7 +218,7 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def decoded(path: Path) -> tuple[Image.Image, list[str]]:
     """A picture as the source reads it, and what it says was lost."""
     image = decode_image(path)
-    return image, image.info[NOTES]
+    return image, image.info[DECODING_NOTES]
 
 
 @pytest.mark.parametrize("name", ["1.gif", "1.png", "1.webp", "1.tif"])

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from cu_echo.source import EchoSource
-from cu_standard.sources.images import NOTES
 from PIL import Image
 
-from compliance_unlearn.api import DataError, ImageShape, ModelError, Record
+from compliance_unlearn.api import DECODING_NOTES, DataError, ImageShape, ModelError, Record
 from compliance_unlearn.engine.images import RecordImages, fit, notes, pixel_statistics
 from tests.unit.engine.small import SIZE, folder_of_pictures
 
@@ -145,7 +144,7 @@ def test_the_most_frequent_conversions_are_listed_and_the_others_counted() -> No
 
 def test_what_was_lost_in_decoding_is_noted_too() -> None:
     image = Image.new("L", (8, 8))
-    image.info[NOTES] = ["cut down to the first of several frames"]
+    image.info[DECODING_NOTES] = ["cut down to the first of several frames"]
     assert fit(image, COLOUR)[1] == "cut down to the first of several frames, converted from mode L to RGB"
 
 

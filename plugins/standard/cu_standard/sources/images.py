@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compliance_unlearn.api import DataError
+from compliance_unlearn.api import DECODING_NOTES, DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,9 +22,6 @@ SUFFIXES = frozenset(
         *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
-
-NOTES = "compliance-unlearn"
-"""Where an image's ``info`` keeps what was lost or changed when it was decoded, in words; the engine counts them."""
 
 MAX_BYTE = 255
 _ORIENTATION = 0x0112
@@ -46,7 +43,7 @@ def decode_image(path: Path) -> Image:
     """Read an image whole, so that a truncated file cannot go unnoticed, and turn it as its EXIF data say.
 
     Returns:
-        The image; of several frames the first. Its ``info[NOTES]`` says in words what is not as it was in the file.
+        The image; of several frames the first. Its ``info[DECODING_NOTES]`` says what is not as it was in the file.
 
     Raises:
         DataError: missing, unreadable, truncated, too large or not an image; names no file.
@@ -58,7 +55,7 @@ def decode_image(path: Path) -> Image:
             notes = _losses(image)
             image.load()
             upright, turned = _upright(image)
-            upright.info[NOTES] = notes + turned
+            upright.info[DECODING_NOTES] = notes + turned
             return upright
     except FileNotFoundError:
         raise DataError("a file of the data set is missing from the working copy") from None
