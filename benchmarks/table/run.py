@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +57,12 @@ class CaseRun:
 
     def __post_init__(self) -> None:
         self._open: dict[tuple[Path, Task], tuple[Worlds, Scorer]] = {}
+        registry = self.case.registry
+        registered = registry.find(CheckSpec, ENVELOPE)
+        params = {"inside_at_least": INSIDE_AT_LEAST, "noise_images": self.case.scale.noise_images}
+        check = registry.make(registered, registry.params(registered, params))
+        assert isinstance(check, Check)
+        self._envelope = check
 
     def table(self) -> list[Row]:
         """The rows of the table, in its order; without the proxy's where an example has no proxy."""
@@ -106,6 +115,7 @@ class CaseRun:
             "known": scale.known,
             "noise_images": scale.noise_images,
             "net": [self.net.name, self.net.sha256, self.net.edge],
+            "envelope": _code_sha256(self._envelope),
         }
 
         def compute() -> Result:
@@ -118,15 +128,15 @@ class CaseRun:
 
     def _inside(self, worlds: MeasuredWorlds) -> Result:
         """Share of forget outputs inside the noise envelope; None where the check found that it has no power."""
-        registry = self.case.registry
-        registered = registry.find(CheckSpec, ENVELOPE)
-        params = {"inside_at_least": INSIDE_AT_LEAST, "noise_images": self.case.scale.noise_images}
-        check = registry.make(registered, registry.params(registered, params))
-        assert isinstance(check, Check)
-        (found,) = [result for result in check.run(worlds).results if result.set == FORGET]
+        (found,) = [result for result in self._envelope.run(worlds).results if result.set == FORGET]
         return {"inside": None if found.verdict is Verdict.VOID else found.value, "verdict": found.verdict.value}
 
     def _opened(self, original: Path, task: Task) -> tuple[Worlds, Scorer]:
         if (original, task) not in self._open:
             self._open[original, task] = Worlds(self.case, original, task), Scorer(self.net, self.case.device)
         return self._open[original, task]
+
+
+def _code_sha256(check: Check) -> str:
+    """Of the file that defines a check: its figures are computed anew when it changes."""
+    return hashlib.sha256(inspect.getsource(sys.modules[type(check).__module__]).encode()).hexdigest()

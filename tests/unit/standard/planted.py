@@ -43,6 +43,16 @@ def black(original: Outputs, noise: Outputs) -> torch.Tensor:
     return torch.zeros_like(original.images)
 
 
+def white(original: Outputs, noise: Outputs) -> torch.Tensor:
+    """Like neither pictures nor noise."""
+    return torch.ones_like(original.images)
+
+
+def negative(original: Outputs, noise: Outputs) -> torch.Tensor:
+    """Unlike any picture, and everything can be read from it."""
+    return 1.0 - original.images
+
+
 @dataclass(frozen=True)
 class Planted:
     """Implements `CheckContext`.

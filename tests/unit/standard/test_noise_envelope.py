@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from cu_audit.records import FORGET, FORGET_HELD_OUT, Verdict
-from cu_standard.checks.noise_envelope import COVERAGE, Envelope, Inside, NoiseEnvelope
+from cu_standard.checks.noise_envelope import COVERAGE, FOLDS, Borders, Envelope, Inside, NoiseEnvelope, folds_of
 from cu_standard.params import NoiseEnvelopeParams
 from cu_standard.statistics import share_interval
 from scipy.stats import binom
@@ -19,8 +21,10 @@ from tests.unit.standard.planted import (
     collapses,
     deciding,
     keeps,
+    negative,
     not_numbers,
     of_set,
+    white,
 )
 
 
@@ -44,7 +48,7 @@ def test_nothing_forgotten_fails(known: bool) -> None:
     assert (result.verdict, result.value) == (Verdict.FAILED, 0.0)
 
 
-@pytest.mark.parametrize("change", [not_numbers, black], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("change", [not_numbers, black, white, negative], ids=lambda each: each.__name__)
 def test_broken_outputs_are_not_noise_outputs(change: Change) -> None:
     assert deciding(measured(Planted(forget=change))) == {Verdict.FAILED}
 
@@ -88,31 +92,46 @@ def test_under_random_masks_nothing_forgotten_does_not_pass(seed: int) -> None:
     assert Verdict.PASSED not in deciding(measured(Planted(seed=seed, random_masks=True, forget=keeps)))
 
 
-UNKNOWN = -1
+def ramps(count: int, seed: int) -> torch.Tensor:
+    """Rows that are clearly no noise, ``[count, 40]``."""
+    start = torch.rand(count, 1, generator=torch.Generator().manual_seed(seed))
+    return start + torch.linspace(0, 3, 40)
 
 
-def flat(pixels: torch.Tensor, subjects: torch.Tensor) -> Outputs:
-    """Outputs whose generated pixels are ``pixels``, ``[n, k]``."""
-    images = pixels[:, None, None, :]
-    return Outputs(images, images, torch.ones(images.shape, dtype=torch.bool), subjects)
+def noises(count: int, seed: int) -> torch.Tensor:
+    return torch.rand(count, 40, generator=torch.Generator().manual_seed(seed))
 
 
-def test_without_pictures_of_three_other_records_nothing_lies_inside() -> None:
-    envelope = Envelope(torch.zeros(5, 4), torch.ones(2, 4), torch.tensor([1, 2]), torch.tensor([0, 1]), border=1e9)
-    outputs = flat(torch.zeros(1, 4), torch.tensor([1]))
-    assert envelope.scores(outputs, torch.tensor([0])).tolist() == [float("inf")]
+def test_without_pictures_of_other_records_nothing_lies_inside() -> None:
+    envelope = Envelope.fitted(noises(50, 0), ramps(3, 0), torch.zeros(3, dtype=torch.long)).calibrated(noises(100, 1))
+    folds = torch.zeros(9, dtype=torch.long)
+    assert torch.isinf(envelope.scores(noises(9, 2), folds)).all()
+    assert torch.isfinite(envelope.scores(noises(9, 2), folds + 1)).all()
 
 
-def test_an_output_is_not_compared_with_that_on_its_own_picture_or_subject() -> None:
-    real = torch.rand(60, 300, generator=torch.Generator().manual_seed(0)) * 100
-    noise, unknown, keys = torch.zeros(5, 300), torch.full((60,), UNKNOWN), torch.arange(60)
-    alone = Envelope(noise, real, unknown, keys).scores(flat(real, unknown), keys)
-    known = Envelope(noise, real, keys, keys).scores(flat(real, keys), keys)
-    assert torch.allclose(alone, known, atol=1e-4)
-    first = flat(real[:1], torch.tensor([0]))
-    doubled = Envelope(noise, real.repeat(2, 1), keys.repeat(2), torch.arange(120))
-    without = Envelope(noise, real[1:].repeat(2, 1), keys[1:].repeat(2), torch.arange(118) + 120)
-    assert torch.allclose(doubled.scores(first, torch.tensor([0])), without.scores(first, torch.tensor([0])), atol=1e-4)
+def test_no_output_is_scored_by_a_classifier_that_knew_its_picture_or_its_subject() -> None:
+    """What the outputs of one fold look like changes the scores of the other folds only."""
+    real, folds = ramps(60, 0), torch.arange(60) % FOLDS
+    mirrored = torch.where((folds == 2)[:, None], real.flip(1), real)  # as far from everything in mean and variance
+    outputs, each = noises(FOLDS, 3), torch.arange(FOLDS)
+    fitted = [Envelope.fitted(noises(50, 0), pictures, folds) for pictures in (real, mirrored)]
+    one, other = (envelope.scores(outputs, each) for envelope in fitted)
+    assert torch.isclose(one, other, rtol=1e-9).tolist() == [False, False, True, False, False]
+
+
+def test_all_pictures_of_a_subject_have_one_fold_and_unknown_ones_their_own() -> None:
+    folds = folds_of(torch.tensor([7, 7, 8, -1, -1]), torch.tensor([0, 1, 2, 3, 4]))
+    assert folds.tolist() == [2, 2, 3, 3, 4]
+
+
+def test_outputs_that_are_not_finite_are_never_inside_and_never_learnt_from() -> None:
+    real, folds = ramps(60, 0), torch.arange(60) % FOLDS
+    real[7, 3] = math.nan
+    envelope = Envelope.fitted(noises(50, 0), real, folds).calibrated(noises(100, 1))
+    assert len(envelope.members) == 50 + 59
+    broken = noises(2, 2)
+    broken[0, 0], broken[1, 5] = math.nan, math.inf
+    assert envelope.inside(broken, torch.tensor([0, 1])) == Inside(0, 0, 0, 2)
 
 
 def test_a_class_is_told_from_noise_by_the_other_pictures_of_that_class() -> None:
@@ -143,12 +162,10 @@ def test_the_interval_of_a_sample_adds_the_uncertainty_of_the_border() -> None:
 def test_borders_bracket_the_true_quantile_with_the_stated_confidence(count: int) -> None:
     """With uniform scores the quantile is known: 0.95."""
     generator = torch.Generator().manual_seed(count)
-    nearest = torch.zeros(1, 1)
-    empty = Envelope(nearest, nearest, torch.tensor([UNKNOWN]), torch.tensor([0]))
     below = above = 0
     for _ in range(400):
-        borders = empty.calibrated(torch.rand(count, generator=generator, dtype=torch.float64))
-        assert borders.strict <= borders.border <= borders.loose
+        borders = Borders.of(torch.rand(count, generator=generator, dtype=torch.float64))
+        assert borders.strict <= borders.estimate <= borders.loose
         below += borders.strict > COVERAGE
         above += borders.loose < COVERAGE
     most = binom.ppf(0.999, 400, 0.025)

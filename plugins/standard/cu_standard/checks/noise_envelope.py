@@ -1,11 +1,11 @@
 """Noise envelope: do forget outputs look like what the original model makes of noise?
 
-Score of an output o: log d₃(o, A) − log d₃(o, B), where d₃ is the mean Euclidean distance of generated pixels to the
-three nearest members, A are outputs of the original on noise, O(n), and B its outputs on pictures, retained ones and
-those to forget, but never on the scored picture or another one of its subject. It is low where noise outputs are
-dense and real ones are not, and needs no shape of either cloud (compare Loftsgaarden and Quesenberry, 1965). The
-envelope is the region that holds 95 % of O(n): its border is a quantile of the scores of noise outputs that are not
-in A.
+Score of an output: the decision function of a support vector classifier (Cortes and Vapnik, 1995) that tells outputs
+of the original on noise, O(n), from its outputs on pictures, retained ones and those to forget; low is like noise.
+Cross-fitted: the classifier that scores a picture never saw an output on that picture or on another one of its
+subject. The envelope is the region that holds 95 % of O(n): its border is a quantile of the scores of noise outputs
+that no classifier was fitted to. Kernel exp(−γ‖x − y‖²) on generated pixels, γ = 1/(k·Var) for k pixels of variance
+Var over all fitted outputs; the choice is in docs/decisions/0006.
 
 The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
 border, which is an estimate. Never-seen pictures of the subject are a sample, and so is what was measured of a very
@@ -15,7 +15,9 @@ large set: theirs is a Clopper-Pearson interval, with the uncertainty of the bor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, CheckResult, Control, Interval, Verdict
@@ -36,52 +38,30 @@ BORDER_LEVEL = 0.975
 REAL_SETS = (RETAIN, FORGET, FORGET_HELD_OUT)
 """Sets whose pictures stand for what is not noise."""
 
-NEIGHBOURS = 3
+FOLDS = 5
+"""Classifiers; each leaves out every fifth subject, or picture where subjects are unknown."""
+
 REFERENCES_AT_MOST = 2048
-"""Pictures in B. With few of them, an output may lie nearer to some noise output than to the next picture."""
+"""Outputs on pictures that the classifiers learn from; the time grows with the square."""
 
 
 @dataclass(frozen=True)
-class Envelope:
-    """Score and border, with the uncertainty of the border.
+class Borders:
+    """Borders of one score, with their uncertainty.
 
     Attributes:
-        noise: A, ``[a, k]`` generated pixels.
-        real: B, ``[b, k]``.
-        real_subjects: integer ``[b]``; an output is never compared with outputs of its own subject,
-        real_keys: integer ``[b]``; nor with the output on its own picture.
-        strict: border that holds at most 95 % of O(n), with confidence `BORDER_LEVEL`.
-        border: estimate of the border.
-        loose: border that holds at least 95 % of O(n), with confidence `BORDER_LEVEL`.
+        strict: holds at most 95 % of O(n), with confidence `BORDER_LEVEL`.
+        estimate: holds 95 % of O(n), as far as one can tell.
+        loose: holds at least 95 % of O(n), with confidence `BORDER_LEVEL`.
     """
 
-    noise: torch.Tensor
-    real: torch.Tensor
-    real_subjects: torch.Tensor
-    real_keys: torch.Tensor
-    strict: float = math.nan
-    border: float = math.nan
-    loose: float = math.nan
+    strict: float
+    estimate: float
+    loose: float
 
-    def scores(self, outputs: Outputs, keys: torch.Tensor) -> torch.Tensor:
-        """Score of each output, ``[n]``; low is like noise.
-
-        Args:
-            outputs: of any world.
-            keys: integer ``[n]``, what names each picture; -1 for noise.
-        """
-        pixels, subjects = generated_pixels(outputs.images, outputs.generated), outputs.subjects
-        to_real = torch.cdist(pixels, self.real)
-        same_subject = (subjects[:, None] == self.real_subjects[None, :]) & (subjects[:, None] >= 0)
-        same_picture = (keys[:, None] == self.real_keys[None, :]) & (keys[:, None] >= 0)
-        to_real = to_real.masked_fill(same_subject | same_picture, math.inf)
-        near_real = _nearest(to_real)
-        scores = _nearest(torch.cdist(pixels, self.noise)).log() - near_real.log()
-        # Without three pictures of other subjects beside it, an output cannot be shown to be unlike pictures.
-        return scores.masked_fill(near_real.isinf(), math.inf)
-
-    def calibrated(self, scores: torch.Tensor) -> Envelope:
-        """With borders from the scores of noise outputs that are not in A, ``[m]``."""
+    @classmethod
+    def of(cls, scores: torch.Tensor) -> Borders:
+        """From the scores of noise outputs that no classifier was fitted to, ``[m]``."""
         from scipy.stats import binom
 
         ordered, count = scores.sort().values, len(scores)
@@ -89,21 +69,100 @@ class Envelope:
         def at(rank: float) -> float:
             return float(ordered[min(max(int(rank), 1), count) - 1])
 
-        return Envelope(
-            self.noise,
-            self.real,
-            self.real_subjects,
-            self.real_keys,
+        return cls(
             strict=at(binom.ppf(1 - BORDER_LEVEL, count, COVERAGE)),
-            border=at(math.ceil(COVERAGE * (count + 1))),
+            estimate=at(math.ceil(COVERAGE * (count + 1))),
             loose=at(binom.ppf(BORDER_LEVEL, count, COVERAGE) + 1),
         )
 
-    def inside(self, outputs: Outputs, keys: torch.Tensor | None = None) -> Inside:
-        """How many outputs lie inside, for each border; without keys they are outputs on noise."""
-        scores = self.scores(outputs, torch.full((len(outputs),), -1) if keys is None else keys)
-        counts = [int((scores <= border).sum()) for border in (self.strict, self.border, self.loose)]
-        return Inside(counts[0], counts[1], counts[2], len(outputs))
+
+@dataclass(frozen=True)
+class Envelope:
+    """Scores and borders.
+
+    Attributes:
+        members: generated pixels of the outputs that the classifiers were fitted to, ``[a + b, k]``; on noise first.
+        classifiers: for each fold the fitted ``sklearn.svm.SVC`` and the members it knows; None where it would know no
+            picture, or no noise.
+        width: γ of the kernel.
+        borders: for each fold. They come from the same noise outputs and err together.
+    """
+
+    members: torch.Tensor
+    classifiers: Sequence[tuple[Any, torch.Tensor] | None]
+    width: float
+    borders: Sequence[Borders] = ()
+
+    @classmethod
+    def fitted(cls, noise: torch.Tensor, real: torch.Tensor, folds: torch.Tensor) -> Envelope:
+        """Learn to tell outputs on noise from outputs on pictures; those that are not finite are left out.
+
+        Args:
+            noise: generated pixels of outputs on noise, ``[a, k]``.
+            real: those of outputs on pictures, ``[b, k]``.
+            folds: integer ``[b]``, the classifier that must not know each of them; see `folds_of`.
+        """
+        from sklearn.svm import SVC
+
+        members = torch.cat([noise, real]).double()
+        finite = torch.isfinite(members).all(dim=1)
+        members = members[finite]
+        is_real = (torch.arange(len(finite)) >= len(noise))[finite]
+        fold_of_member = torch.cat([torch.full((len(noise),), -1), folds])[finite]
+        unfitted = cls(members, (), width=1.0 / max(members.shape[1] * float(members.var()), 1e-12))
+        similar = unfitted._kernel(members)
+        classifiers: list[tuple[Any, torch.Tensor] | None] = []
+        for fold in range(FOLDS):
+            known = torch.nonzero(fold_of_member != fold).flatten()
+            if is_real[known].all() or not is_real[known].any():
+                classifiers.append(None)
+                continue
+            classifier = SVC(kernel="precomputed", class_weight="balanced")
+            classifiers.append((classifier.fit(similar[known][:, known].numpy(), is_real[known].numpy()), known))
+        return replace(unfitted, classifiers=classifiers)
+
+    def calibrated(self, noise: torch.Tensor) -> Envelope:
+        """With borders from outputs on noise that are not among the members, ``[m, k]``."""
+        count = len(noise)
+        scores = self.scores(noise.repeat(FOLDS, 1), torch.arange(FOLDS).repeat_interleave(count))
+        return replace(self, borders=[Borders.of(of_fold) for of_fold in scores.view(FOLDS, count)])
+
+    def scores(self, pixels: torch.Tensor, folds: torch.Tensor) -> torch.Tensor:
+        """Score of each output, ``[n]``; low is like noise.
+
+        Infinite where a pixel is not finite, and where the classifier has no picture to compare with: then nothing
+        shows that the output is unlike pictures.
+
+        Args:
+            pixels: generated pixels, ``[n, k]``.
+            folds: integer ``[n]``, the classifier that scores each.
+        """
+        scores = torch.full((len(pixels),), math.inf, dtype=torch.float64)
+        finite = torch.isfinite(pixels).all(dim=1)
+        for fold, fitted in enumerate(self.classifiers):
+            rows = torch.nonzero((folds == fold) & finite).flatten()
+            if fitted is not None and len(rows):
+                classifier, known = fitted
+                similar = self._kernel(pixels[rows].double())[:, known]
+                scores[rows] = torch.from_numpy(classifier.decision_function(similar.numpy()))
+        return scores
+
+    def inside(self, pixels: torch.Tensor, folds: torch.Tensor) -> Inside:
+        """How many outputs lie inside, for each border."""
+        scores, chosen = self.scores(pixels, folds), [self.borders[fold] for fold in folds.tolist()]
+
+        def count(borders: Sequence[float]) -> int:
+            return int((scores <= torch.tensor(borders, dtype=torch.float64)).sum())
+
+        return Inside(
+            strict=count([border.strict for border in chosen]),
+            estimate=count([border.estimate for border in chosen]),
+            loose=count([border.loose for border in chosen]),
+            count=len(pixels),
+        )
+
+    def _kernel(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cdist(pixels, self.members).square_().mul_(-self.width).exp_()
 
 
 @dataclass(frozen=True)
@@ -155,21 +214,16 @@ class NoiseEnvelope(Check):
         calibration = context.noise_outputs("envelope calibration", count)
         names = [name for name in REAL_SETS if context.counts.get(name)]
         real = [context.outputs(World.ORIGINAL, name) for name in names]
-        pixels = torch.cat([generated_pixels(outputs.images, outputs.generated) for outputs in real])
+        pixels = torch.cat([_pixels(outputs) for outputs in real])
+        folds = torch.cat([_folds(context, name, outputs) for name, outputs in zip(names, real, strict=True)])
         chosen = torch.randperm(len(pixels), generator=context.generator("envelope pictures"))[:REFERENCES_AT_MOST]
-        envelope = Envelope(
-            noise=generated_pixels(reference.images, reference.generated),
-            real=pixels[chosen],
-            real_subjects=torch.cat([outputs.subjects for outputs in real])[chosen],
-            real_keys=torch.cat([_keys(context, name) for name in names])[chosen],
-        )
-        return envelope.calibrated(envelope.scores(calibration, torch.full((count,), -1)))
+        envelope = Envelope.fitted(_pixels(reference), pixels[chosen], folds[chosen])
+        return envelope.calibrated(_pixels(calibration))
 
     def _result(self, context: CheckContext, name: str, envelope: Envelope, shared: tuple[Control, ...]) -> CheckResult:
-        keys = _keys(context, name)
-        inside = envelope.inside(context.outputs(World.CANDIDATE, name), keys)
+        inside = self._inside(context, envelope, World.CANDIDATE, name)
         interval = inside.interval(is_sample=name != FORGET or context.totals[name] > context.counts[name])
-        original = envelope.inside(context.outputs(World.ORIGINAL, name), keys)
+        original = self._inside(context, envelope, World.ORIGINAL, name)
         controls = (_at_most("original model", original.share), *shared)
         broken = [control.name for control in controls if not control.behaved]
         if broken:
@@ -198,21 +252,19 @@ class NoiseEnvelope(Check):
             sample_size=inside.count,
             controls=controls,
             reason=reason,
-            not_tested="Other masks of the same pictures, and features inside of the model.",
+            not_tested=(
+                "Other masks of the same pictures, features inside of the model, and whether an output that is unlike "
+                "noise outputs and unlike pictures would lie inside."
+            ),
         )
 
     def _controls(self, context: CheckContext, envelope: Envelope) -> tuple[Control, ...]:
         count = self._params.noise_images
-        fresh = context.noise_outputs("envelope control", count)
-        share = envelope.inside(fresh).share
+        fresh = _pixels(context.noise_outputs("envelope control", count))
+        share = envelope.inside(fresh, torch.arange(count) % FOLDS).share
         tolerance = 3.0 * math.sqrt(COVERAGE * (1.0 - COVERAGE) * 2.0 / count)
-        centre = Outputs(
-            fresh.truth[:1],
-            fresh.images.mean(dim=0, keepdim=True),
-            fresh.generated[:1],
-            fresh.subjects[:1],
-        )
-        retained = envelope.inside(context.outputs(World.ORIGINAL, RETAIN), _keys(context, RETAIN))
+        centre = envelope.inside(fresh.mean(dim=0).expand(FOLDS, -1), torch.arange(FOLDS)).share
+        retained = self._inside(context, envelope, World.ORIGINAL, RETAIN)
         return (
             _at_most("original model on retained pictures", retained.share),
             Control(
@@ -224,10 +276,15 @@ class NoiseEnvelope(Check):
             Control(
                 name="mean of the noise outputs",
                 expected="passes: a model that collapsed to it would be recognised",
-                value=envelope.inside(centre).share,
-                behaved=envelope.inside(centre).estimate == 1,
+                value=centre,
+                behaved=centre == 1.0,
             ),
         )
+
+    @staticmethod
+    def _inside(context: CheckContext, envelope: Envelope, world: World, name: str) -> Inside:
+        outputs = context.outputs(world, name)
+        return envelope.inside(_pixels(outputs), _folds(context, name, outputs))
 
 
 def _at_most(name: str, share: float) -> Control:
@@ -239,13 +296,21 @@ def _at_most(name: str, share: float) -> Control:
     )
 
 
-def _keys(context: CheckContext, name: str) -> torch.Tensor:
-    """A number for each picture of a set, different from those of the other sets: integer ``[n]``."""
-    count, largest = context.counts[name], max(context.counts.values())
-    return REAL_SETS.index(name) * largest + torch.arange(count)
+def folds_of(subjects: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """The classifier that must not know an output, integer ``[n]``: the same one for all pictures of a subject.
+
+    Args:
+        subjects: integer ``[n]``, -1 where unknown.
+        keys: integer ``[n]``, what names each picture.
+    """
+    return torch.where(subjects >= 0, subjects, keys) % FOLDS
 
 
-def _nearest(distances: torch.Tensor) -> torch.Tensor:
-    """Mean of the smallest distances of each row, never below a billionth, so that its logarithm exists."""
-    nearest = distances.topk(min(NEIGHBOURS, distances.shape[1]), dim=1, largest=False).values
-    return nearest.mean(dim=1).clamp_min(1e-9)
+def _folds(context: CheckContext, name: str, outputs: Outputs) -> torch.Tensor:
+    """Folds of the outputs on a set, whose pictures are numbered apart from those of the other sets."""
+    keys = REAL_SETS.index(name) * max(context.counts.values()) + torch.arange(context.counts[name])
+    return folds_of(outputs.subjects, keys)
+
+
+def _pixels(outputs: Outputs) -> torch.Tensor:
+    return generated_pixels(outputs.images, outputs.generated)
