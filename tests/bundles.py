@@ -128,6 +128,7 @@ def build_plan(models: tuple[str, ...]) -> Plan:
         due=date(2026, 12, 2),
         policy=keyed(KEY, b"policy"),
         retain="dataset",
+        verify="standard",
         models=tuple(
             PlannedModel(
                 name=name,
@@ -139,6 +140,7 @@ def build_plan(models: tuple[str, ...]) -> Plan:
                 strategy="encoder-alignment",
                 strategy_params={"alpha": 0.25},
                 loop=LoopSettings(),
+                reference=None,
                 lineage=LINEAGE,
                 retain=LINEAGE,
                 counts=COUNTS,
@@ -146,7 +148,7 @@ def build_plan(models: tuple[str, ...]) -> Plan:
             )
             for name in models
         ),
-        checks=(PlannedCheck(name="noise-envelope", params={"inside_at_least": 0.95}),),
+        checks=(PlannedCheck(name="noise-envelope", params={"inside_at_least": 0.95}, decides=True),),
         not_reached=("backups of the data set older than the request",),
     )
 

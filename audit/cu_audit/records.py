@@ -85,6 +85,12 @@ class CheckResult(Evidence):
     interval: Interval | None
     threshold: Finite | None
     sample_size: int = Field(ge=0, description="number of records that the value rests on")
+    p_value: Finite | None = Field(
+        default=None, ge=0, le=1, description="probability of data that speak so well for the claim if it were false"
+    )
+    detectable: Finite | None = Field(
+        default=None, description="smallest true value that this sample would have shown with probability 0.95"
+    )
     controls: tuple[Control, ...] = ()
     reason: str = Field(description="why this verdict, in one sentence")
     not_tested: str = Field(default="", description="what this check does not speak about")

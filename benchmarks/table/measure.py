@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
+from cu_standard.scores import class_score, frechet_distance, kernel_distance, similarity
 from cu_standard.statistics import finite_mean, peak_signal_noise_ratio
 
-from benchmarks.table.regions import generated_region
-from benchmarks.table.scores import class_score, frechet_distance, kernel_distance, similarity
-from compliance_unlearn.api import FeatureNet, Outputs
+from compliance_unlearn.api import FeatureNet, Outputs, generated_region
 
 FIGURES = ("frechet", "kernel", "classes", "similarity", "psnr")
 """Names of the figures, in the order of the table's columns."""

@@ -115,6 +115,7 @@ def plan(case: Case, trial: Trial, seed: int, original: Path) -> PlannedModel:
         strategy=trial.strategy,
         strategy_params=params.model_dump(mode="json"),
         loop=loop_settings(use, case.entry, registered.spec),
+        reference=None,
         lineage=case.dataset.lineage,
         retain=retain.lineage if retain else None,
         counts={name: len(records) for name, records in case.sets.items()},

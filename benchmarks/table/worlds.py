@@ -23,7 +23,13 @@ class Worlds:
     def __init__(self, case: Case, original: Path, task: Task) -> None:
         self._case, self._task = case, task
         model = case.load(original, task)
-        shared = {"original_model": model, "noise": case.noise(model), "original": original, "seed": 0}
+        shared = {
+            "original_model": model,
+            "noise": case.noise(model),
+            "original": original,
+            "seed": 0,
+            "load": case.load,
+        }
         scored = {name: case.images(case.scored(name)) for name in SCORED if name in case.sets}
         self._parts = {**shared, **_sets(scored)}
         self._more = {**shared, **_sets(scored | {RETAIN: case.images(case.chosen(RETAIN, case.scale.known))})}
@@ -33,7 +39,7 @@ class Worlds:
     def of(self, candidate: Path) -> MeasuredWorlds:
         """The worlds with the candidate of that folder, for scores."""
         worlds = _Beside(self.base, self._parts)
-        worlds.add_candidate(self._case.load(candidate, self._task), candidate)
+        worlds.add(World.CANDIDATE, self._case.load(candidate, self._task), candidate)
         return worlds
 
     def for_envelope(self, scored: MeasuredWorlds) -> MeasuredWorlds:

@@ -41,13 +41,17 @@ from compliance_unlearn.api.model import (
 )
 from compliance_unlearn.api.model_files import parse_json, read_json, read_safetensors, require_tensors, weight_bytes
 from compliance_unlearn.api.plan import Finding, Plan
+from compliance_unlearn.api.regions import generated_region
 from compliance_unlearn.api.sink import EvidenceSink
 from compliance_unlearn.api.specs import (
     API_VERSION,
+    DEFAULT_PROFILE,
+    PROFILES,
     AdapterSpec,
     CheckSpec,
     DataSourceSpec,
     LineageStoreSpec,
+    Profile,
     SinkSpec,
     Spec,
     StrategySpec,
@@ -68,6 +72,8 @@ from compliance_unlearn.api.views import Views, seeded_noise, seeded_uniform
 __all__ = [
     "API_VERSION",
     "DECODING_NOTES",
+    "DEFAULT_PROFILE",
+    "PROFILES",
     "AdapterSpec",
     "All",
     "AnyOf",
@@ -108,6 +114,7 @@ __all__ = [
     "Plan",
     "PluginError",
     "PolicyError",
+    "Profile",
     "PublishError",
     "RandomMask",
     "Reconstruction",
@@ -127,6 +134,7 @@ __all__ = [
     "World",
     "columns_of",
     "feature_net",
+    "generated_region",
     "hidden_pixels",
     "hookimpl",
     "parse_json",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,16 +17,27 @@ from compliance_unlearn.api.errors import PluginError
 if TYPE_CHECKING:
     import torch
 
+    from compliance_unlearn.api.features import FeatureNet
+    from compliance_unlearn.api.loop import LoopSettings
+    from compliance_unlearn.api.model import ModelAdapter
+    from compliance_unlearn.api.strategy import LossTerms
+    from compliance_unlearn.api.task import Task
+    from compliance_unlearn.api.views import Views
+
 
 class World(StrEnum):
     """A model, or a way to feed it, whose outputs are compared.
 
     ``NOISE`` is O(n) under the masks of a set: the original model fed with a noise image in place of each record's.
+    ``RETRAINED`` is R, trained like the original but without the records to forget; it exists only where a run was
+    asked for a reference. ``TRUTH`` are the pictures themselves, what a model without error would make.
     """
 
     ORIGINAL = "original"
     CANDIDATE = "candidate"
     NOISE = "noise"
+    RETRAINED = "retrained"
+    TRUTH = "truth"
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,11 @@ class CheckContext(Protocol):
         ...
 
     @property
+    def worlds(self) -> frozenset[World]:
+        """Worlds that `outputs` knows."""
+        ...
+
+    @property
     def original(self) -> Path:
         """Exported folder of the original model."""
         ...
@@ -85,6 +101,63 @@ class CheckContext(Protocol):
         """O(n): the original model on ``count`` noise images, which are the ``truth`` of the result.
 
         Parts with different names share no noise.
+        """
+        ...
+
+    def embeddings(self, net: FeatureNet, outputs: Outputs) -> torch.Tensor:
+        """What a feature network sees in the generated regions of outputs that this context gave, ``[n, d]``.
+
+        See `compliance_unlearn.api.generated_region`; computed once for all checks.
+        """
+        ...
+
+    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+        """Encoder features E(T(x)) of a set under its fixed masks, a tensor ``[n, ...]`` for each aligned depth.
+
+        Those of ``NOISE`` are what the original's encoder makes of noise images in place of the records'; ``TRUTH`` has
+        none.
+        """
+        ...
+
+    def views(self, set_name: str) -> Views:
+        """The fixed mask of each image of a set, the same in every world."""
+        ...
+
+    def model(self, world: World, task: Task | None = None) -> ModelAdapter:
+        """A copy of a world's model that the caller may change, for attacks; ``NOISE`` and ``TRUTH`` have none.
+
+        Args:
+            world: whose model.
+            task: another task for the same weights; None keeps the model's own.
+
+        Raises:
+            ModelError: the model cannot do the task.
+        """
+        ...
+
+    def noise(self, count: int, purpose: str) -> torch.Tensor:
+        """Noise images, ``[count, channels, height, width]``; other purposes get other ones."""
+        ...
+
+    def train(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        objective: Callable[[torch.Generator], LossTerms],
+        settings: LoopSettings,
+        purpose: str,
+        watch: Callable[[int], bool] | None = None,
+    ) -> None:
+        """Optimise parameters of a model that `model` gave, through the loop that serves everything.
+
+        Args:
+            parameters: what may change, by name.
+            objective: loss of one step; draws all its randomness from the generator.
+            settings: of the loop.
+            purpose: names the training; its seed follows from it.
+            watch: called with the number of steps after each; False ends the training.
+
+        Raises:
+            ModelError: the loss or its gradient is not finite.
         """
         ...
 

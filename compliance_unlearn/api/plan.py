@@ -9,6 +9,7 @@ from cu_audit.records import Candidate, Evidence, Keyed, Lineage
 from pydantic import Field
 
 from compliance_unlearn.api.loop import LoopSettings
+from compliance_unlearn.api.specs import Profile
 from compliance_unlearn.api.task import Task
 
 
@@ -24,6 +25,7 @@ class PlannedCheck(Evidence):
 
     name: str
     params: dict[str, Any]
+    decides: bool = Field(description="whether the outcome may depend on it, or it is only reported")
 
 
 class PlannedModel(Evidence):
@@ -38,6 +40,9 @@ class PlannedModel(Evidence):
     strategy: str
     strategy_params: dict[str, Any]
     loop: LoopSettings
+    reference: LoopSettings | None = Field(
+        description="loop that trains a model without the records to forget, for comparison; None trains none"
+    )
     lineage: Lineage
     retain: Lineage | None = Field(description="data set of the retain images, None without retain data")
     counts: dict[str, int] = Field(description="records in each set; zero counts are listed")
@@ -54,6 +59,7 @@ class Plan(Evidence):
     due: date
     policy: Keyed = Field(description="keyed digest of the policy, selectors included")
     retain: Literal["dataset", "proxy", "none"]
+    verify: Profile
     models: tuple[PlannedModel, ...]
     checks: tuple[PlannedCheck, ...]
     not_reached: tuple[str, ...]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 API_VERSION = 1
 """Raised when a plugin written for the version before would break."""
+
+
+Profile = Literal["quick", "standard", "thorough"]
+"""How much is verified, from least to most; each profile holds all checks of those before it."""
+
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+
+DEFAULT_PROFILE: Profile = "standard"
+"""What is verified where neither the policy nor the command line says more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +60,15 @@ class CheckSpec(Spec):
     """A test; factory ``(params) -> Check``.
 
     Attributes:
-        mandatory: runs in every request, named by the policy or not.
+        profile: the least profile in which it runs without being named by the policy; None if only then.
+        decides: decides on the outcome even where the policy does not name it; other checks are then only reported.
         tests_forgetting: has a result that decides whether the selected records were forgotten. A policy must name at
             least one such check: nothing is compliant because everything else is as it was.
     """
 
     kind: ClassVar[str] = "check"
-    mandatory: bool = False
+    profile: Profile | None = None
+    decides: bool = False
     tests_forgetting: bool = False
 
 

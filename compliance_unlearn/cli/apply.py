@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compliance_unlearn.api.errors import PolicyError
+from compliance_unlearn.cli.plan import Verify, WithReference
 
 if TYPE_CHECKING:
     from cu_audit.records import ModelResult
@@ -23,6 +24,8 @@ def apply(
     plan_digest: Annotated[
         str | None, typer.Option("--plan", help="Refuse to run unless the plan still has this digest (see cu plan).")
     ] = None,
+    verify: Verify = None,
+    with_reference: WithReference = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
@@ -35,6 +38,7 @@ def apply(
     Examples:
       cu apply policies/gdpr_req_123.yaml
       cu apply policies/gdpr_req_123.yaml --plan hmac-sha256:1f0c…
+      cu apply policies/gdpr_req_123.yaml --verify thorough --with-reference
       cu apply policies/gdpr_req_123.yaml --json > result.json
     """
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
@@ -47,7 +51,7 @@ def apply(
     workspace.require_ready()
     require_room(workspace.root)
     with workspace.lock():
-        resolved = resolve(policy)
+        resolved = resolve(policy, verify, with_reference)
         if plan_digest is not None and plan_digest != resolved.digest:
             raise PolicyError(
                 "the plan is stale: the policy, the data or a model changed since it was made; look at `cu plan` again"

@@ -16,8 +16,20 @@ if TYPE_CHECKING:
     from compliance_unlearn.engine.planning import ResolvedPlan
 
 
+Verify = Annotated[
+    str | None,
+    typer.Option(help="How much to verify: quick, standard, thorough; at least what the policy demands."),
+]
+WithReference = Annotated[
+    bool,
+    typer.Option("--with-reference", help="Train a model without the records to forget, too, and compare."),
+]
+
+
 def plan(
     policy: Annotated[Path, typer.Argument(help="The policy file of the request.")],
+    verify: Verify = None,
+    with_reference: WithReference = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
 ) -> None:
     """Show what a request would touch; changes nothing.
@@ -27,11 +39,12 @@ def plan(
     \b
     Examples:
       cu plan policies/gdpr_req_123.yaml
+      cu plan policies/gdpr_req_123.yaml --verify thorough
       cu plan policies/gdpr_req_123.yaml --json
     """
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
 
-    resolved = resolve(policy)
+    resolved = resolve(policy, verify, with_reference)
     if resolved.finished is None:
         _look_at_files(resolved, ConsoleReporter())
     if as_json:
@@ -44,13 +57,23 @@ def plan(
         )
 
 
-def resolve(policy: Path) -> ResolvedPlan:
-    """Load and resolve a policy in its workspace."""
+def resolve(policy: Path, verify: str | None = None, with_reference: bool = False) -> ResolvedPlan:
+    """Load and resolve a policy in its workspace.
+
+    Raises:
+        PolicyError: there is no such profile, or the policy demands more.
+    """
+    from compliance_unlearn.api import PROFILES
     from compliance_unlearn.engine.planning import plan_policy
     from compliance_unlearn.registry import load_registry
     from compliance_unlearn.workspace import Workspace
 
-    return plan_policy(policy, Workspace.find(policy.parent), load_registry())
+    known = {str(profile): profile for profile in PROFILES}
+    if verify is not None and verify not in known:
+        raise PolicyError(f"--verify {verify}: there is no such profile (known: {', '.join(PROFILES)})")
+    profile = None if verify is None else known[verify]
+    workspace = Workspace.find(policy.parent)
+    return plan_policy(policy, workspace, load_registry(), verify=profile, with_reference=with_reference)
 
 
 def as_data(resolved: ResolvedPlan) -> dict[str, Any]:
@@ -98,9 +121,10 @@ def _print(resolved: ResolvedPlan) -> None:
     )
     for model in shown.models:
         console.print(_in_words(model), highlight=False)
-    checks = Table("check", "counts as done when")
+    checks = Table("check", "settings", "outcome", title=f"verification: {shown.verify}")
     for check in shown.checks:
-        checks.add_row(check.name, ", ".join(f"{key} {value}" for key, value in check.params.items()) or "-")
+        settings = ", ".join(f"{key} {value}" for key, value in check.params.items() if value is not None)
+        checks.add_row(check.name, settings or "-", "decides" if check.decides else "reported")
     console.print(checks)
     for finding in resolved.findings:
         console.print(f"{finding.severity}: {finding.message}", highlight=False)

@@ -57,10 +57,11 @@ def schema_text(data: dict[str, Any]) -> str:
 
 def summarise(loaded: LoadedPolicy, registry: Registry) -> dict[str, Any]:
     """What a policy asks for. Values of selectors are left out: they may name a subject, and output ends up in logs."""
+    from compliance_unlearn.api import DEFAULT_PROFILE
     from compliance_unlearn.policy import describe
 
     policy = loaded.policy
-    mandatory = {spec.name for spec in registry.mandatory_checks()}
+    always = {spec.name for spec in registry.checks_of(policy.verify or DEFAULT_PROFILE)}
     return {
         "ok": True,
         "request": policy.request.id,
@@ -71,7 +72,7 @@ def summarise(loaded: LoadedPolicy, registry: Registry) -> dict[str, Any]:
         "models": policy.models if policy.models == "affected" else list(policy.models),
         "retain": policy.retain.use,
         "strategy": policy.strategy.use,
-        "checks": sorted(mandatory | set(policy.accept)),
+        "checks": sorted(always | set(policy.accept)),
     }
 
 

@@ -23,10 +23,11 @@ from compliance_unlearn.api import (
     Strategy,
     StrategyContext,
     StrategySpec,
+    Task,
     WorkspaceError,
     World,
 )
-from compliance_unlearn.api.plan import PlannedModel
+from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
 from compliance_unlearn.engine.environment import environment
 from compliance_unlearn.engine.images import RecordImages, notes
 from compliance_unlearn.engine.loop import resolved_precision
@@ -148,6 +149,7 @@ class ModelRun:
             noise=noise,
             original=self._as_exported(planned, source, original),
             seed=planned.loop.seed,
+            load=lambda folder, task: self._adapter(planned, task).load(folder, self._device).replica(),
         )
         said = self._said(planned, sets, images, retain)
         return Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, said)
@@ -168,10 +170,10 @@ class ModelRun:
         self._measure_after(measured)
         return measured
 
-    def _adapter(self, planned: PlannedModel) -> ModelAdapter:
+    def _adapter(self, planned: PlannedModel, task: Task | None = None) -> ModelAdapter:
         registered = self._registry.find(AdapterSpec, planned.adapter)
         params = self._registry.params(registered, planned.adapter_params)
-        adapter = self._registry.make(registered, params, planned.task)
+        adapter = self._registry.make(registered, params, task or planned.task)
         assert isinstance(adapter, ModelAdapter)
         return adapter
 
@@ -238,7 +240,7 @@ class ModelRun:
         with measured.timed("measure after"):
             candidate = self._adapter(planned).load(folder, self._device).replica()
             require_unchanged(folder, measured.unlearned.candidate)
-            worlds.add_candidate(candidate, folder)
+            worlds.add(World.CANDIDATE, candidate, folder)
             with self._reporter.phase(f"Measuring {planned.name} after", sum(worlds.counts.values())) as advance:
                 worlds.measure(World.CANDIDATE, advance)
         checks = self._resolved.plan.checks
@@ -248,9 +250,14 @@ class ModelRun:
                 instance = self._registry.make(registered, self._registry.params(registered, check.params))
                 assert isinstance(instance, Check)
                 measurement = instance.run(worlds)
-                measured.checks += measurement.results
+                measured.checks += [_reported(result, check) for result in measurement.results]
                 measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, check.name)
+
+
+def _reported(result: CheckResult, planned: PlannedCheck) -> CheckResult:
+    """A result as the plan wants it: a check that nobody demanded decides nothing."""
+    return result if planned.decides else result.model_copy(update={"gates": False})
 
 
 def require_unchanged(folder: Path, stated: Candidate) -> None:

@@ -12,6 +12,8 @@ from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, RETAIN_HELD_OUT, C
 from pydantic import BaseModel
 
 from compliance_unlearn.api import (
+    DEFAULT_PROFILE,
+    PROFILES,
     AdapterSpec,
     CheckSpec,
     DataError,
@@ -22,6 +24,7 @@ from compliance_unlearn.api import (
     LineageStoreSpec,
     Plan,
     PolicyError,
+    Profile,
     RecordSet,
     StrategySpec,
     texts_of,
@@ -39,7 +42,7 @@ from compliance_unlearn.engine.sets import (
 from compliance_unlearn.engine.standing import StandingObligations
 from compliance_unlearn.evidence.ledger import Ledger
 from compliance_unlearn.policy import LoadedPolicy, Policy, canonical_policy
-from compliance_unlearn.registry import Registry, check_names, loop_settings, strategy_params
+from compliance_unlearn.registry import Registry, check_names, loop_settings, strategy_params, training_settings
 from compliance_unlearn.workspace import Workspace, current_version, require_promotable
 
 
@@ -80,7 +83,32 @@ class ResolvedPlan:
 class Planner:
     """Resolves one policy against one workspace."""
 
-    def __init__(self, policy: LoadedPolicy, workspace: Workspace, registry: Registry) -> None:
+    def __init__(
+        self,
+        policy: LoadedPolicy,
+        workspace: Workspace,
+        registry: Registry,
+        *,
+        verify: Profile | None = None,
+        with_reference: bool = False,
+    ) -> None:
+        """Prepare to resolve.
+
+        Args:
+            policy: of the request.
+            workspace: that it is about.
+            registry: of plugins.
+            verify: profile of verification; None takes the policy's, or the default.
+            with_reference: train a model without the records to forget, too.
+
+        Raises:
+            PolicyError: the policy demands more than ``verify``.
+        """
+        demanded = policy.policy.verify
+        self._verify = verify or demanded or DEFAULT_PROFILE
+        if demanded and PROFILES.index(self._verify) < PROFILES.index(demanded):
+            raise PolicyError(f"--verify {verify}: the policy demands at least `verify: {demanded}`")
+        self._with_reference = with_reference
         self._policy = policy
         self._workspace = workspace
         self._registry = registry
@@ -227,6 +255,7 @@ class Planner:
             due=policy.request.due,
             policy=keyed(self._key, canonical_policy(self._policy)),
             retain=policy.retain.use,
+            verify=self._verify,
             models=tuple(self._planned_model(name, sets[name], sources[name]) for name in sorted(sets)),
             checks=self._checks(),
             not_reached=(*self._workspace.file.copies_not_reached, *self._always_left(sets)),
@@ -265,6 +294,7 @@ class Planner:
             strategy=use.use,
             strategy_params=_dump(self._registry.params(strategy, strategy_params(use, entry))),
             loop=loop_settings(use, entry, strategy.spec),
+            reference=training_settings(entry) if self._with_reference else None,
             lineage=sets.dataset.lineage,
             retain=sets.retain_dataset.lineage if sets.retain_dataset else None,
             counts={key: len(records) for key, records in sets.sets.items()}
@@ -277,12 +307,13 @@ class Planner:
 
     def _checks(self) -> tuple[PlannedCheck, ...]:
         accept = self._policy.policy.accept
-        names = {spec.name for spec in self._registry.mandatory_checks()} | set(accept)
+        names = {spec.name for spec in self._registry.checks_of(self._verify)} | set(accept)
         planned = []
         for name in sorted(names):
             registered = self._registry.find(CheckSpec, name)
             params = self._registry.params(registered, accept.get(name, {}))
-            planned.append(PlannedCheck(name=name, params=_dump(params)))
+            decides = name in accept or registered.spec.decides
+            planned.append(PlannedCheck(name=name, params=_dump(params), decides=decides))
         return tuple(planned)
 
     def _warnings(self, name: str, model: ModelSets) -> Iterator[str]:
@@ -343,8 +374,15 @@ def _warning(message: str) -> Finding:
     return Finding(severity="warning", message=message)
 
 
-def plan_policy(path: Path, workspace: Workspace, registry: Registry) -> ResolvedPlan:
-    """Load and resolve the policy at ``path``."""
+def plan_policy(
+    path: Path,
+    workspace: Workspace,
+    registry: Registry,
+    *,
+    verify: Profile | None = None,
+    with_reference: bool = False,
+) -> ResolvedPlan:
+    """Load and resolve the policy at ``path``; see `Planner`."""
     policy = Policy.load(path)
     check_names(policy, workspace, registry)
-    return Planner(policy, workspace, registry).resolve()
+    return Planner(policy, workspace, registry, verify=verify, with_reference=with_reference).resolve()

@@ -1,4 +1,4 @@
-"""The measured worlds: what the original, the candidate and the original on noise make of each set, computed once."""
+"""The measured worlds: what each model, and the original on noise, makes of each set, computed once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,23 @@ from pathlib import Path
 import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT
 
-from compliance_unlearn.api import ModelAdapter, NoiseSource, Outputs, Reconstruction, Record, Views, World
+from compliance_unlearn.api import (
+    FeatureNet,
+    LoopSettings,
+    LossTerms,
+    ModelAdapter,
+    NoiseSource,
+    Outputs,
+    PluginError,
+    Reconstruction,
+    Record,
+    Task,
+    Views,
+    World,
+    generated_region,
+)
 from compliance_unlearn.engine.images import RecordImages
+from compliance_unlearn.engine.loop import Loop, LoopState
 from compliance_unlearn.engine.randomness import generator_for
 
 CHUNK = 64
@@ -32,8 +47,9 @@ class MeasuredWorlds:
         noise: NoiseSource,
         original: Path,
         seed: int,
+        load: Callable[[Path, Task | None], ModelAdapter],
     ) -> None:
-        """Set up the original's worlds; `add_candidate` adds the other one.
+        """Set up the original's worlds; `add` adds others.
 
         Args:
             sets: images of each non-empty set.
@@ -42,17 +58,18 @@ class MeasuredWorlds:
             noise: source of n.
             original: exported folder of O.
             seed: of the run.
+            load: reads a model of this family from its folder, for another task if one is given.
         """
         self._seed = seed
+        self._load = load
         self._sets = sets
         self._chosen = {name: self._choose(name, len(images)) for name, images in sets.items()}
         self._subjects = {name: subjects[name][chosen] for name, chosen in self._chosen.items()}
         self.counts: Mapping[str, int] = {name: len(chosen) for name, chosen in self._chosen.items()}
         self.totals: Mapping[str, int] = {name: len(images) for name, images in sets.items()}
         self._models = {World.ORIGINAL: original_model, World.NOISE: original_model}
+        self._folders = {World.ORIGINAL: original}
         self._noise = noise
-        self.original = original
-        self.candidate = original
         self.encoder_tensors = frozenset(original_model.encoder_parameters())
         self._truth = {name: sets[name].batch(chosen) for name, chosen in self._chosen.items()}
         self._views = {
@@ -60,11 +77,28 @@ class MeasuredWorlds:
         }
         self._outputs: dict[tuple[World, str], Outputs] = {}
         self._noise_outputs: dict[tuple[str, int], Outputs] = {}
+        self._features: dict[tuple[World, str], tuple[torch.Tensor, ...]] = {}
+        self._embeddings: dict[tuple[int, str, str, int], tuple[Outputs, torch.Tensor]] = {}
 
-    def add_candidate(self, model: ModelAdapter, folder: Path) -> None:
-        """Make the candidate's world available."""
-        self._models[World.CANDIDATE] = model
-        self.candidate = folder
+    def add(self, world: World, model: ModelAdapter, folder: Path) -> None:
+        """Make the world of a model available: the candidate's, or that of the retrained reference."""
+        self._models[world] = model
+        self._folders[world] = folder
+
+    @property
+    def worlds(self) -> frozenset[World]:
+        """See `CheckContext.worlds`."""
+        return frozenset((*self._models, World.TRUTH))
+
+    @property
+    def original(self) -> Path:
+        """See `CheckContext.original`."""
+        return self._folders[World.ORIGINAL]
+
+    @property
+    def candidate(self) -> Path:
+        """See `CheckContext.candidate`; before there is one, the original."""
+        return self._folders.get(World.CANDIDATE, self.original)
 
     def records(self, set_name: str) -> list[Record]:
         """The measured records of a set, in the order of the outputs."""
@@ -96,6 +130,62 @@ class MeasuredWorlds:
             self._noise_outputs[key] = Outputs(noise, made.images, made.generated, torch.full((count,), -1))
         return self._noise_outputs[key]
 
+    def embeddings(self, net: FeatureNet, outputs: Outputs) -> torch.Tensor:
+        """See `CheckContext.embeddings`."""
+        key = (id(outputs), net.name, net.sha256, net.edge)
+        if key not in self._embeddings:
+            with torch.no_grad():
+                embedded = net.embed(generated_region(outputs.images, outputs.generated))
+            # The outputs are kept, so that no other object can take over their identity.
+            self._embeddings[key] = (outputs, embedded)
+        return self._embeddings[key][1]
+
+    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+        """See `CheckContext.features`."""
+        key = (world, set_name)
+        if key not in self._features:
+            model, fed = self._model_of(world), self._fed(world, set_name)
+            self._features[key] = encode(model, fed, self._views[set_name])
+        return self._features[key]
+
+    def views(self, set_name: str) -> Views:
+        """See `CheckContext.views`."""
+        return self._views[set_name]
+
+    def model(self, world: World, task: Task | None = None) -> ModelAdapter:
+        """See `CheckContext.model`."""
+        if task is None:
+            return self._model_of(world).replica()
+        return self._load(self._folders[world], task)
+
+    def noise(self, count: int, purpose: str) -> torch.Tensor:
+        """See `CheckContext.noise`."""
+        return self._noise.sample(count, self.generator(f"noise for {purpose}"))
+
+    def train(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        objective: Callable[[torch.Generator], LossTerms],
+        settings: LoopSettings,
+        purpose: str,
+        watch: Callable[[int], bool] | None = None,
+    ) -> None:
+        """See `CheckContext.train`."""
+
+        def progress(state: LoopState, _: Mapping[str, float]) -> None:
+            if watch is not None and not watch(state.step):
+                state.stopped = purpose
+
+        for parameter in parameters.values():
+            parameter.requires_grad_(True)
+        Loop(
+            objective=objective,
+            parameters=parameters,
+            settings=settings,
+            generator=self.generator(f"training for {purpose}"),
+            progress=progress,
+        ).run()
+
     def generator(self, purpose: str) -> torch.Generator:
         """See `CheckContext.generator`."""
         return generator_for(self._seed, purpose)
@@ -107,11 +197,24 @@ class MeasuredWorlds:
         return order[:MEASURED_AT_MOST].sort().values
 
     def _compute(self, world: World, name: str) -> Outputs:
-        fed = truth = self._truth[name]
-        if world is World.NOISE:
-            fed = self._noise.sample(len(truth), self.generator(f"noise in place of {name}"))
-        made = reconstruct(self._models[world], fed, self._views[name])
+        truth, views = self._truth[name], self._views[name]
+        if world is World.TRUTH:
+            original = self.outputs(World.ORIGINAL, name)
+            return replace(original, images=truth)
+        made = reconstruct(self._model_of(world), self._fed(world, name), views)
         return Outputs(truth, made.images, made.generated, self._subjects[name])
+
+    def _fed(self, world: World, name: str) -> torch.Tensor:
+        """What a world's model is shown in place of a set."""
+        truth = self._truth[name]
+        if world is World.NOISE:
+            return self._noise.sample(len(truth), self.generator(f"noise in place of {name}"))
+        return truth
+
+    def _model_of(self, world: World) -> ModelAdapter:
+        if world not in self._models:
+            raise PluginError(f"there is no model of the world `{world}` in this run")
+        return self._models[world]
 
     def _union(self, world: World) -> Outputs:
         parts = [self.outputs(world, name) for name in (FORGET, FORGET_HELD_OUT) if name in self.counts]
@@ -125,6 +228,16 @@ class MeasuredWorlds:
             generated=torch.cat([one.generated, other.generated]),
             subjects=torch.cat([one.subjects, other.subjects]),
         )
+
+
+@torch.no_grad()
+def encode(model: ModelAdapter, images: torch.Tensor, views: Views) -> tuple[torch.Tensor, ...]:
+    """Encoder features of ``[n, channels, height, width]`` on the CPU, in chunks; one tensor for each depth."""
+    parts = [
+        model.encode(model.training_view(images[start : start + CHUNK], views[start : start + CHUNK]))
+        for start in range(0, len(images), CHUNK)
+    ]
+    return tuple(torch.cat([depth.float().cpu() for depth in depths]) for depths in zip(*parts, strict=True))
 
 
 @torch.no_grad()

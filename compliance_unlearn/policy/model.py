@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from compliance_unlearn.api import LoopSettings, Selector
+from compliance_unlearn.api import LoopSettings, Profile, Selector
 from compliance_unlearn.policy.errors import FieldsOf, error_at, validate
 from compliance_unlearn.policy.patterns import NAME, REQUEST_ID
 from compliance_unlearn.policy.selector import RawSelector, selector_at
@@ -135,6 +135,7 @@ class Policy(StrictModel):
     models: Models = Field(description="affected: every model whose lineage holds a selected record; or their names")
     retain: Retain = Retain()
     strategy: Annotated[StrategyUse, BeforeValidator(_use, json_schema_input_type=Name | StrategyUse)]
+    verify: Profile | None = Field(default=None, description="how much is verified at least; standard, if not set")
     accept: dict[Name, Params] = Field(min_length=1, description="check -> its parameters; {} for the defaults")
 
     @classmethod

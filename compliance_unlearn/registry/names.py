@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from compliance_unlearn.api import (
+    DEFAULT_PROFILE,
     AdapterSpec,
     CheckSpec,
     DataSourceSpec,
@@ -120,9 +121,9 @@ class _Names:
         if not set(forgetting) & set(self.policy.accept) and set(self.policy.accept) <= {spec.name for spec in known}:
             needed = ", ".join(forgetting) or "none is installed"
             self._add(self.located, ("accept",), f"names no check that tests forgetting; name one of: {needed}")
-        for mandatory in self.registry.mandatory_checks():
-            if mandatory.name not in self.policy.accept:
-                self._params(self.located, ("accept",), self.registry.find(CheckSpec, mandatory.name), {})
+        for spec in self.registry.checks_of(self.policy.verify or DEFAULT_PROFILE):
+            if spec.name not in self.policy.accept:
+                self._params(self.located, ("accept",), self.registry.find(CheckSpec, spec.name), {})
 
     def _workspace_wide(self) -> None:
         located, file = self.workspace.located, self.workspace.file

@@ -12,6 +12,7 @@ from cu_audit.records import PluginProvenance, RunResult
 from pydantic import BaseModel
 
 from compliance_unlearn.api import (
+    PROFILES,
     AdapterSpec,
     CheckSpec,
     DataSourceSpec,
@@ -20,6 +21,7 @@ from compliance_unlearn.api import (
     Plan,
     PluginError,
     PolicyError,
+    Profile,
     SinkSpec,
     Spec,
     StrategySpec,
@@ -157,9 +159,10 @@ class Registry:
         with plugin_boundary(title, "factory"):
             return factory(*args)
 
-    def mandatory_checks(self) -> tuple[CheckSpec, ...]:
-        """Checks that run in every request."""
-        return tuple(each.spec for each in self.specs(CheckSpec) if each.spec.mandatory)
+    def checks_of(self, profile: Profile) -> tuple[CheckSpec, ...]:
+        """Checks that run under a profile, named by the policy or not."""
+        included = PROFILES[: PROFILES.index(profile) + 1]
+        return tuple(each.spec for each in self.specs(CheckSpec) if each.spec.profile in included)
 
     def review(self, plan: Plan) -> tuple[Finding, ...]:
         """What plugins say about a plan. A reviewer that fails blocks: nobody knows what it would have said."""

@@ -79,14 +79,15 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             summary="only the encoder changed, and nothing else is shipped",
             params=f"{PARAMS}:NoParams",
             factory=f"{CHECKS}.artefact:Artefact",
-            mandatory=True,
+            profile="quick",
+            decides=True,
         ),
         CheckSpec(
             name="fidelity",
             summary="PSNR and SSIM of every set, before and after; reported only",
             params=f"{PARAMS}:NoParams",
             factory=f"{CHECKS}.fidelity:Fidelity",
-            mandatory=True,
+            profile="quick",
         ),
         CheckSpec(
             name="noise-envelope",

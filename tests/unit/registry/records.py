@@ -19,8 +19,9 @@ def a_plan(request: str) -> Plan:
         due=date(2026, 12, 2),
         policy=DIGEST,
         retain="none",
+        verify="quick",
         models=(),
-        checks=(PlannedCheck(name="echo-drift", params={"at_most": 0.5}),),
+        checks=(PlannedCheck(name="echo-drift", params={"at_most": 0.5}, decides=True),),
         not_reached=(),
     )
 

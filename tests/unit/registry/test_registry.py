@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from compliance_unlearn.api import CheckSpec, LineageStore, LineageStoreSpec, PluginError, SinkSpec, StrategySpec
+from compliance_unlearn.api import (
+    PROFILES,
+    CheckSpec,
+    LineageStore,
+    LineageStoreSpec,
+    PluginError,
+    SinkSpec,
+    StrategySpec,
+)
 from compliance_unlearn.registry import Registry, UnknownName
 from tests.unit.registry.conftest import Load
 from tests.unit.registry.generated import CHECK, HEADER, write_plugin
@@ -87,9 +95,17 @@ def test_a_factory_that_raises_is_an_error_of_the_plugin(
         registry.make(registered, "not a number")
 
 
-def test_mandatory_checks_are_known_whether_or_not_a_policy_names_them(plugins: Path, load: Load) -> None:
-    write_plugin(plugins, "must", CHECK.replace("{name}", "must").replace('"a check"', '"a check", mandatory=True'))
-    assert [spec.name for spec in load().mandatory_checks()] == ["must"]
+def test_a_profile_holds_the_checks_of_those_before_it(plugins: Path, load: Load) -> None:
+    for profile in PROFILES:
+        described = CHECK.replace("{name}", profile).replace('"a check"', f'"a check", profile="{profile}"')
+        write_plugin(plugins, profile, described)
+    write_plugin(plugins, "named", CHECK.replace("{name}", "named"))
+    found = {profile: sorted(spec.name for spec in load().checks_of(profile)) for profile in PROFILES}
+    assert found == {
+        "quick": ["quick"],
+        "standard": ["quick", "standard"],
+        "thorough": ["quick", "standard", "thorough"],
+    }
 
 
 def test_reviewers_warn_and_block(echo: Registry) -> None:

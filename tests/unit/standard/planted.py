@@ -9,7 +9,18 @@ from pathlib import Path
 import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN, RETAIN_HELD_OUT, CheckResult, Verdict
 
-from compliance_unlearn.api import Measurement, Outputs, World
+from compliance_unlearn.api import (
+    FeatureNet,
+    LoopSettings,
+    LossTerms,
+    Measurement,
+    ModelAdapter,
+    Outputs,
+    Task,
+    Views,
+    World,
+    generated_region,
+)
 from compliance_unlearn.engine.randomness import generator_for
 
 SIZE = 16
@@ -99,6 +110,10 @@ class Planted:
         return {name: count for name, count in sizes.items() if count}
 
     @property
+    def worlds(self) -> frozenset[World]:
+        return frozenset(World) - {World.RETRAINED}
+
+    @property
     def totals(self) -> Mapping[str, int]:
         return {**self.counts, **self.sampled_from}
 
@@ -111,6 +126,8 @@ class Planted:
         original = self._original(set_name)
         if world is World.ORIGINAL:
             return original
+        if world is World.TRUTH:
+            return replace(original, images=original.truth)
         noise = replace(original, images=self._of_noise(len(original), f"in place of {set_name}"))
         if world is World.NOISE:
             return noise
@@ -120,6 +137,34 @@ class Planted:
     def noise_outputs(self, part: str, count: int) -> Outputs:
         truth = torch.randn(count, 1, SIZE, SIZE, generator=self.generator(f"noise {part}"))
         return Outputs(truth, self._of_noise(count, part), self._masks(count, part), torch.full((count,), -1))
+
+    def embeddings(self, net: FeatureNet, outputs: Outputs) -> torch.Tensor:
+        return net.embed(generated_region(outputs.images, outputs.generated))
+
+    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+        """An encoder that knows exactly what will be drawn."""
+        outputs = self.outputs(world, set_name)
+        return (torch.nn.functional.avg_pool2d(outputs.images, 4).flatten(1),)
+
+    def views(self, set_name: str) -> Views:
+        generated = self.outputs(World.ORIGINAL, set_name).generated
+        return Views(generated, torch.zeros(len(generated), dtype=torch.long))
+
+    def noise(self, count: int, purpose: str) -> torch.Tensor:
+        return torch.randn(count, 1, SIZE, SIZE, generator=self.generator(f"images of noise {purpose}"))
+
+    def model(self, world: World, task: Task | None = None) -> ModelAdapter:
+        raise NotImplementedError("planted outputs come from no model")
+
+    def train(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        objective: Callable[[torch.Generator], LossTerms],
+        settings: LoopSettings,
+        purpose: str,
+        watch: Callable[[int], bool] | None = None,
+    ) -> None:
+        raise NotImplementedError("planted outputs come from no model")
 
     def _original(self, name: str) -> Outputs:
         subjects = torch.zeros(self.counts[name], dtype=torch.long)

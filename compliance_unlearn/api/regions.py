@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 BLANK = 0.5
 """Grey that stands for given pixels where they cannot be cut off."""
@@ -18,6 +21,8 @@ def generated_region(images: torch.Tensor, generated: torch.Tensor) -> torch.Ten
         images: ``[n, channels, height, width]``.
         generated: boolean ``[n, 1, height, width]`` with at least one True.
     """
+    import torch
+
     anywhere = generated.any(dim=0)[0]
     rows, columns = (torch.nonzero(anywhere.any(dim=axis)).flatten() for axis in (1, 0))
     box = (..., slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))

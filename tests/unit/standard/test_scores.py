@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-
-from benchmarks.table.scores import class_score, frechet_distance, kernel_distance, similarity
+from cu_standard.scores import class_score, frechet_distance, kernel_distance, similarity
 
 
 def normal(count: int, dimensions: int, seed: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.table.regions import BLANK, generated_region
+from compliance_unlearn.api.regions import BLANK, generated_region
 
 
 def images(count: int = 2) -> torch.Tensor:
