@@ -118,6 +118,40 @@ class LossCurve(Evidence):
     terms: dict[str, tuple[Finite, ...]]
 
 
+class Histogram(Evidence):
+    """How values are distributed: for each group the number of values between neighbouring edges."""
+
+    kind: Literal["histogram"] = "histogram"
+    title: str
+    unit: str = Field(description="what the horizontal axis shows")
+    edges: tuple[Finite, ...] = Field(min_length=2, description="ascending; one more than counts of a group")
+    counts: dict[str, tuple[int, ...]] = Field(description="group -> counts")
+    marks: dict[str, Finite] = Field(default={}, description="name -> position of a vertical line")
+
+
+class Scatter(Evidence):
+    """Points in the plane, such as the first two principal components; axes have no unit."""
+
+    kind: Literal["scatter"] = "scatter"
+    title: str
+    axes: tuple[str, str]
+    points: dict[str, tuple[tuple[Finite, Finite], ...]] = Field(description="group -> points")
+
+
+class Lines(Evidence):
+    """Curves, such as PSNR over steps of an attack."""
+
+    kind: Literal["lines"] = "lines"
+    title: str
+    axes: tuple[str, str]
+    lines: dict[str, tuple[tuple[Finite, Finite], ...]] = Field(description="name -> points, from left to right")
+    marks: dict[str, Finite] = Field(default={}, description="name -> height of a horizontal line")
+
+
+Plot = Annotated[Histogram | Scatter | Lines, Field(discriminator="kind")]
+"""Data of a small picture in the report. Never of single records to forget but by points that name nobody."""
+
+
 class ModelResult(Evidence):
     """What happened to one model."""
 
@@ -132,6 +166,7 @@ class ModelResult(Evidence):
     seconds: dict[str, Finite] = Field(description="seconds by phase")
     metrics: dict[str, dict[str, BeforeAfter]] = Field(description="metric -> set -> figures")
     checks: tuple[CheckResult, ...]
+    plots: tuple[Plot, ...] = ()
     loss: LossCurve
     notes: tuple[str, ...] = ()
 

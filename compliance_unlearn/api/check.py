@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, final
 
-from cu_audit.records import BeforeAfter, CheckResult
+from cu_audit.records import BeforeAfter, CheckResult, Plot
 
 from compliance_unlearn.api.boundary import plugin_boundary
 from compliance_unlearn.api.errors import PluginError
@@ -168,10 +168,17 @@ class CheckContext(Protocol):
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a check found: results that carry a verdict, and plain before and after figures (metric -> set)."""
+    """What a check found.
+
+    Attributes:
+        results: carry a verdict.
+        metrics: plain figures before and after, metric -> set.
+        plots: for the report.
+    """
 
     results: tuple[CheckResult, ...] = ()
     metrics: Mapping[str, Mapping[str, BeforeAfter]] = field(default_factory=dict)
+    plots: tuple[Plot, ...] = ()
 
 
 class Check(ABC):

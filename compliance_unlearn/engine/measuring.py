@@ -13,7 +13,7 @@ from time import monotonic
 
 import torch
 from cu_audit.canonical import canonical, folder_files
-from cu_audit.records import FORGET, RETAIN, SETS, BeforeAfter, Candidate, CheckResult, ModelResult, Outcome
+from cu_audit.records import FORGET, RETAIN, SETS, BeforeAfter, Candidate, CheckResult, ModelResult, Outcome, Plot
 
 from compliance_unlearn.api import (
     AdapterSpec,
@@ -63,6 +63,7 @@ class Measured:
     unlearned: Unlearned
     checks: list[CheckResult] = field(default_factory=list)
     metrics: dict[str, dict[str, BeforeAfter]] = field(default_factory=dict)
+    plots: list[Plot] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -93,6 +94,7 @@ class Measured:
             seconds=self.seconds,
             metrics=self.metrics,
             checks=tuple(self.checks),
+            plots=tuple(self.plots),
             loss=unlearned.loss,
             notes=said,
         )
@@ -251,6 +253,7 @@ class ModelRun:
                 assert isinstance(instance, Check)
                 measurement = instance.run(worlds)
                 measured.checks += [_reported(result, check) for result in measurement.results]
+                measured.plots += measurement.plots
                 measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, check.name)
 
