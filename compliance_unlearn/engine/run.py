@@ -24,7 +24,7 @@ from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.room import require_room
 from compliance_unlearn.engine.settling import Settlement
-from compliance_unlearn.engine.verdict import decide, sentence
+from compliance_unlearn.engine.verdict import decide, holm, sentence
 from compliance_unlearn.evidence.ledger import open_bundle
 from compliance_unlearn.evidence.sealing import seal_bundle
 from compliance_unlearn.policy import redacted_yaml
@@ -133,6 +133,9 @@ class Run:
 
     def _result(self, measured: list[Measured], started: datetime) -> RunResult:
         plan = self._resolved.plan
+        corrected = iter(holm([check for model in measured for check in model.checks]))
+        for model in measured:
+            model.checks = [next(corrected) for _ in model.checks]
         checks = {model.prepared.planned.name: model.checks for model in measured}
         outcome = decide([check for results in checks.values() for check in results])
         return RunResult(

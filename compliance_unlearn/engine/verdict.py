@@ -7,6 +7,33 @@ from collections.abc import Mapping, Sequence
 from cu_audit.records import CheckResult, Outcome, Verdict
 
 
+LEVEL = 0.05
+"""Probability, at most, that any test of a run passes although its claim is false."""
+
+
+def holm(results: Sequence[CheckResult]) -> list[CheckResult]:
+    """Correct the deciding results of a run for their number (Holm, 1979).
+
+    The smallest p-value of m must not exceed 0.05 / m, the next one 0.05 / (m - 1), and so on; from the first that does
+    on, what passed by itself is inconclusive. Results without a p-value are exact and take no part.
+
+    Args:
+        results: of all models of one run.
+
+    Returns:
+        The same results in the same order.
+    """
+    tested = [index for index, result in enumerate(results) if result.gates and result.p_value is not None]
+    corrected, holds = list(results), True
+    for rank, index in enumerate(sorted(tested, key=lambda index: results[index].p_value or 0.0)):
+        result, left = results[index], len(tested) - rank
+        holds = holds and (result.p_value or 0.0) <= LEVEL / left
+        if not holds and result.verdict is Verdict.PASSED:
+            said = f"{result.reason}; too close to tell among {len(tested)} tests (Holm's correction)"
+            corrected[index] = result.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": said})
+    return corrected
+
+
 def decide(results: Sequence[CheckResult]) -> Outcome:
     """Compliant only if every gating result passed; inconclusive if none failed but one could not tell.
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 from cu_audit.records import CheckResult, Outcome, Verdict
 
-from compliance_unlearn.engine.verdict import decide, sentence
+from compliance_unlearn.engine.verdict import decide, holm, sentence
 
 DECIDING = (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.SKIPPED, Verdict.VOID)
 
 
-def result(verdict: Verdict, *, gates: bool = True, name: str = "check") -> CheckResult:
+def result(verdict: Verdict, *, gates: bool = True, name: str = "check", p_value: float | None = None) -> CheckResult:
     return CheckResult(
         name=name,
+        p_value=p_value,
         set="forget",
         claim="A claim.",
         verdict=verdict,
@@ -86,3 +88,44 @@ def test_no_sentence_claims_erasure() -> None:
     for outcome in Outcome:
         words = sentence(outcome, {"model": [result(Verdict.PASSED)]}).lower()
         assert not any(claim in words for claim in ("prove", "erased", "deleted", "guarantee"))
+
+
+def after_holm(*p_values: float | None) -> list[Verdict]:
+    return [each.verdict for each in holm([result(Verdict.PASSED, p_value=p_value) for p_value in p_values])]
+
+
+def test_the_smallest_p_value_is_asked_most_and_the_largest_least() -> None:
+    assert after_holm(0.01, 0.02, 0.04) == [Verdict.PASSED] * 3
+    assert after_holm(0.04, 0.01, 0.02) == [Verdict.PASSED] * 3
+
+
+def test_from_the_first_that_is_too_large_on_nothing_passes() -> None:
+    assert after_holm(0.001, 0.03, 0.03) == [Verdict.PASSED, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
+    assert after_holm(0.02, 0.021, 0.0211) == [Verdict.INCONCLUSIVE] * 3
+
+
+def test_exact_results_take_no_part_in_the_correction() -> None:
+    assert after_holm(None, 0.04, None) == [Verdict.PASSED] * 3
+
+
+def test_results_that_decide_nothing_are_not_counted() -> None:
+    reported = [result(Verdict.PASSED, gates=False, p_value=0.9) for _ in range(20)]
+    assert holm([result(Verdict.PASSED, p_value=0.04), *reported]) == [result(Verdict.PASSED, p_value=0.04), *reported]
+
+
+def test_what_did_not_pass_stays_and_still_counts() -> None:
+    corrected = holm([result(Verdict.FAILED, p_value=1.0), result(Verdict.PASSED, p_value=0.03)])
+    assert [each.verdict for each in corrected] == [Verdict.FAILED, Verdict.INCONCLUSIVE]
+    assert "among 2 tests" in corrected[1].reason
+
+
+@pytest.mark.parametrize("false", [1, 3, 8])
+def test_false_claims_pass_in_at_most_one_run_of_twenty(false: int) -> None:
+    """p-values of false claims are uniform; true ones beside them have tiny ones."""
+    generator, passes = random.Random(false), 0
+    for _ in range(2000):
+        results = [result(Verdict.PASSED, p_value=generator.random()) for _ in range(false)]
+        corrected = holm([*results, result(Verdict.PASSED, p_value=1e-9)])
+        passes += any(each.verdict is Verdict.PASSED for each in corrected[:false])
+    assert passes <= 2000 * 0.05 + 3 * (2000 * 0.05 * 0.95) ** 0.5
+    assert passes > 0

@@ -131,7 +131,7 @@ def test_outputs_that_are_not_finite_are_never_inside_and_never_learnt_from() ->
     assert len(envelope.members) == 50 + 59
     broken = noises(2, 2)
     broken[0, 0], broken[1, 5] = math.nan, math.inf
-    assert envelope.inside(broken, torch.tensor([0, 1])) == Inside(0, 0, 0, 2)
+    assert envelope.inside(broken, torch.tensor([0, 1])).ranks.tolist() == [101, 101]
 
 
 def test_a_class_is_told_from_noise_by_the_other_pictures_of_that_class() -> None:
@@ -153,7 +153,8 @@ def test_a_sample_of_a_large_set_gets_the_interval_of_a_sample() -> None:
 
 
 def test_the_interval_of_a_sample_adds_the_uncertainty_of_the_border() -> None:
-    interval = Inside(strict=80, estimate=90, loose=95, count=100).interval(is_sample=True)
+    ranks = torch.tensor([1] * 80 + [474] * 10 + [490] * 5 + [512] * 5)
+    interval = Inside(ranks, Borders(count=512, strict=473, estimate=487, loose=497)).interval(is_sample=True)
     assert interval.low == share_interval(80, 100, 0.975).low
     assert interval.high == share_interval(95, 100, 0.975).high
 
@@ -164,12 +165,35 @@ def test_borders_bracket_the_true_quantile_with_the_stated_confidence(count: int
     generator = torch.Generator().manual_seed(count)
     below = above = 0
     for _ in range(400):
-        borders = Borders.of(torch.rand(count, generator=generator, dtype=torch.float64))
+        scores, borders = (
+            torch.rand(count, generator=generator, dtype=torch.float64).sort().values,
+            Borders.among(count),
+        )
         assert borders.strict <= borders.estimate <= borders.loose
-        below += borders.strict > COVERAGE
-        above += borders.loose < COVERAGE
+        below += bool(scores[borders.strict - 1] > COVERAGE)
+        above += bool(scores[borders.loose - 1] < COVERAGE)
     most = binom.ppf(0.999, 400, 0.025)
     assert max(below, above) <= most
+
+
+def test_a_p_value_is_seldom_small_for_outputs_of_which_too_few_are_in_the_region() -> None:
+    """Uniform scores, 100 outputs of which 94 lie just inside of the true quantile, and 95 are asked for."""
+    generator, borders, small = torch.Generator().manual_seed(1), Borders.among(200), 0
+    outputs = torch.tensor([0.5] * 94 + [COVERAGE + 1e-6] * 6, dtype=torch.float64)
+    for _ in range(400):
+        scores = torch.rand(200, generator=generator, dtype=torch.float64).sort().values
+        ranks = torch.searchsorted(scores, outputs) + 1
+        small += borders.p_value(ranks, 0.95) <= 0.05
+    assert 1 <= small <= binom.ppf(0.999, 400, 0.05)
+
+
+@pytest.mark.parametrize("is_sample", [False, True])
+def test_the_p_value_agrees_with_the_interval(is_sample: bool) -> None:
+    borders = Borders.among(512)
+    for outside in range(12):
+        inside = Inside(torch.tensor([1] * (100 - outside) + [513] * outside), borders)
+        low = inside.interval(is_sample=is_sample).low
+        assert (inside.p_value(0.9, is_sample=is_sample) <= 0.05) == (low >= 0.9)
 
 
 def test_the_noise_controls_misbehave_in_less_than_one_world_in_twenty() -> None:

@@ -47,33 +47,44 @@ REFERENCES_AT_MOST = 2048
 
 @dataclass(frozen=True)
 class Borders:
-    """Borders of one score, with their uncertainty.
+    """The border of the envelope, with its uncertainty: an output is inside if its rank is not above the border.
+
+    Ranks are among ``count`` scores of noise outputs that no classifier was fitted to: 1 is below all of them.
 
     Attributes:
+        count: noise outputs.
         strict: holds at most 95 % of O(n), with confidence `BORDER_LEVEL`.
         estimate: holds 95 % of O(n), as far as one can tell.
         loose: holds at least 95 % of O(n), with confidence `BORDER_LEVEL`.
     """
 
-    strict: float
-    estimate: float
-    loose: float
+    count: int
+    strict: int
+    estimate: int
+    loose: int
 
     @classmethod
-    def of(cls, scores: torch.Tensor) -> Borders:
-        """From the scores of noise outputs that no classifier was fitted to, ``[m]``."""
+    def among(cls, count: int) -> Borders:
+        """From the distribution of the number of scores below the true quantile, which is binomial."""
         from scipy.stats import binom
 
-        ordered, count = scores.sort().values, len(scores)
-
-        def at(rank: float) -> float:
-            return float(ordered[min(max(int(rank), 1), count) - 1])
-
-        return cls(
-            strict=at(binom.ppf(1 - BORDER_LEVEL, count, COVERAGE)),
-            estimate=at(math.ceil(COVERAGE * (count + 1))),
-            loose=at(binom.ppf(BORDER_LEVEL, count, COVERAGE) + 1),
+        ranks = (
+            binom.ppf(1 - BORDER_LEVEL, count, COVERAGE),
+            math.ceil(COVERAGE * (count + 1)),
+            binom.ppf(BORDER_LEVEL, count, COVERAGE) + 1,
         )
+        strict, estimate, loose = (min(max(int(rank), 1), count) for rank in ranks)
+        return cls(count, strict, estimate, loose)
+
+    def p_value(self, ranks: torch.Tensor, share: float) -> float:
+        """Probability of ranks so low if less than ``share`` of these very outputs were in the region of 95 %.
+
+        The lowest border that holds the share would have to lie above the true quantile.
+        """
+        from scipy.stats import binom
+
+        needed = int(ranks.sort().values[math.ceil(round(share * len(ranks), 6)) - 1])
+        return float(binom.cdf(needed - 1, self.count, COVERAGE)) if needed <= self.count else 1.0
 
 
 @dataclass(frozen=True)
@@ -85,13 +96,14 @@ class Envelope:
         classifiers: for each fold the fitted ``sklearn.svm.SVC`` and the members it knows; None where it would know no
             picture, or no noise.
         width: γ of the kernel.
-        borders: for each fold. They come from the same noise outputs and err together.
+        calibration: ascending scores of noise outputs that no classifier was fitted to, ``[FOLDS, m]``; the same
+            outputs for every fold, so that the borders of the folds err together.
     """
 
     members: torch.Tensor
     classifiers: Sequence[tuple[Any, torch.Tensor] | None]
     width: float
-    borders: Sequence[Borders] = ()
+    calibration: torch.Tensor | None = None
 
     @classmethod
     def fitted(cls, noise: torch.Tensor, real: torch.Tensor, folds: torch.Tensor) -> Envelope:
@@ -122,10 +134,10 @@ class Envelope:
         return replace(unfitted, classifiers=classifiers)
 
     def calibrated(self, noise: torch.Tensor) -> Envelope:
-        """With borders from outputs on noise that are not among the members, ``[m, k]``."""
+        """With the scores of outputs on noise that are not among the members, ``[m, k]``."""
         count = len(noise)
         scores = self.scores(noise.repeat(FOLDS, 1), torch.arange(FOLDS).repeat_interleave(count))
-        return replace(self, borders=[Borders.of(of_fold) for of_fold in scores.view(FOLDS, count)])
+        return replace(self, calibration=scores.view(FOLDS, count).sort(dim=1).values)
 
     def scores(self, pixels: torch.Tensor, folds: torch.Tensor) -> torch.Tensor:
         """Score of each output, ``[n]``; low is like noise.
@@ -148,18 +160,12 @@ class Envelope:
         return scores
 
     def inside(self, pixels: torch.Tensor, folds: torch.Tensor) -> Inside:
-        """How many outputs lie inside, for each border."""
-        scores, chosen = self.scores(pixels, folds), [self.borders[fold] for fold in folds.tolist()]
-
-        def count(borders: Sequence[float]) -> int:
-            return int((scores <= torch.tensor(borders, dtype=torch.float64)).sum())
-
-        return Inside(
-            strict=count([border.strict for border in chosen]),
-            estimate=count([border.estimate for border in chosen]),
-            loose=count([border.loose for border in chosen]),
-            count=len(pixels),
-        )
+        """Where outputs lie among the noise outputs of `calibrated`."""
+        assert self.calibration is not None, "calibrated comes first"
+        scores = self.scores(pixels, folds)
+        ranks = torch.searchsorted(self.calibration[folds], scores[:, None]).squeeze(1) + 1
+        count = self.calibration.shape[1]
+        return Inside(ranks.masked_fill(scores.isinf(), count + 1), Borders.among(count))
 
     def _kernel(self, pixels: torch.Tensor) -> torch.Tensor:
         return torch.cdist(pixels, self.members).square_().mul_(-self.width).exp_()
@@ -167,12 +173,25 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Inside:
-    """Outputs inside the envelope, by its strict, estimated and loose border."""
+    """Outputs inside the envelope.
 
-    strict: int
-    estimate: int
-    loose: int
-    count: int
+    Attributes:
+        ranks: of each output among the noise outputs, integer ``[n]``.
+        borders: up to which an output is inside.
+    """
+
+    ranks: torch.Tensor
+    borders: Borders
+
+    @property
+    def count(self) -> int:
+        """Outputs, inside or not."""
+        return len(self.ranks)
+
+    @property
+    def estimate(self) -> int:
+        """How many lie inside, by the estimated border."""
+        return self._within(self.borders.estimate)
 
     @property
     def share(self) -> float:
@@ -181,19 +200,32 @@ class Inside:
 
     def interval(self, *, is_sample: bool) -> Interval:
         """Of the share: of the population that was sampled, or of these very records."""
+        strict, loose = self._within(self.borders.strict), self._within(self.borders.loose)
         if is_sample:
             return Interval(
-                low=share_interval(self.strict, self.count, BORDER_LEVEL).low,
-                high=share_interval(self.loose, self.count, BORDER_LEVEL).high,
+                low=share_interval(strict, self.count, BORDER_LEVEL).low,
+                high=share_interval(loose, self.count, BORDER_LEVEL).high,
                 level=0.9,
                 method="Clopper-Pearson with the uncertainty of the envelope's border, each bound at 95 %",
             )
         return Interval(
-            low=self.strict / self.count,
-            high=self.loose / self.count,
+            low=strict / self.count,
+            high=loose / self.count,
             level=2 * BORDER_LEVEL - 1,
             method="all records measured; uncertainty of the envelope's border, each bound at 97.5 %",
         )
+
+    def p_value(self, share: float, *, is_sample: bool) -> float:
+        """Of the claim that at least ``share`` lie inside: of the population, or of these very records."""
+        from scipy.stats import binom
+
+        if not is_sample:
+            return self.borders.p_value(self.ranks, share)
+        hits = self._within(self.borders.strict)
+        return min(1.0, 1 - BORDER_LEVEL + float(binom.sf(hits - 1, self.count, share)))
+
+    def _within(self, border: int) -> int:
+        return int((self.ranks <= border).sum())
 
 
 class NoiseEnvelope(Check):
@@ -222,7 +254,8 @@ class NoiseEnvelope(Check):
 
     def _result(self, context: CheckContext, name: str, envelope: Envelope, shared: tuple[Control, ...]) -> CheckResult:
         inside = self._inside(context, envelope, World.CANDIDATE, name)
-        interval = inside.interval(is_sample=name != FORGET or context.totals[name] > context.counts[name])
+        is_sample = name != FORGET or context.totals[name] > context.counts[name]
+        interval = inside.interval(is_sample=is_sample)
         original = self._inside(context, envelope, World.ORIGINAL, name)
         controls = (_at_most("original model", original.share), *shared)
         broken = [control.name for control in controls if not control.behaved]
@@ -250,6 +283,7 @@ class NoiseEnvelope(Check):
             interval=interval,
             threshold=self._params.inside_at_least,
             sample_size=inside.count,
+            p_value=inside.p_value(self._params.inside_at_least, is_sample=is_sample),
             controls=controls,
             reason=reason,
             not_tested=(
