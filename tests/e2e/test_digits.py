@@ -33,24 +33,15 @@ def models(office: Office, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found
 
 
-VERDICTS = {
-    "digits-mae": {"compliant"},
-    "digits-vqgan": {"compliant"},
-    # A control of its noise envelope stands on its border, and this one falls to either side of it.
-    "digits-diffusion": {"compliant", "inconclusive"},
-}
-
-
-@pytest.mark.parametrize("name", VERDICTS)
+@pytest.mark.parametrize("name", ["digits-mae", "digits-vqgan", "digits-diffusion"])
 def test_fours_become_noise_and_other_digits_stay(models: dict[str, Any], name: str) -> None:
-    assert models[name]["run"] in VERDICTS[name]
+    assert models[name]["run"] == "compliant"
     checks = {(check["name"], check["set"]): check for check in models[name]["checks"]}
     for set_name in ("forget", "forget-held-out"):
         envelope = checks["noise-envelope", set_name]
         controls = {control["name"]: control["value"] for control in envelope["controls"]}
         assert envelope["value"] >= 0.95
-        if models[name]["run"] == "compliant":
-            assert max(controls["original model"], controls["original model on retained pictures"]) <= 0.05
+        assert max(controls["original model"], controls["original model on retained pictures"]) <= 0.05
     psnr = models[name]["metrics"]["psnr"]
     for set_name in ("retain", "retain-held-out"):
         assert psnr[set_name]["after"] >= 0.97 * psnr[set_name]["before"]
