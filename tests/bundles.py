@@ -18,14 +18,19 @@ from cu_audit.records import (
     CheckResult,
     Control,
     Environment,
+    Histogram,
     Interval,
     Lineage,
+    Lines,
     LossCurve,
     ModelResult,
     Outcome,
+    Plot,
     PluginProvenance,
+    Question,
     RequestRecord,
     RunResult,
+    Scatter,
     Verdict,
 )
 
@@ -153,6 +158,42 @@ def build_plan(models: tuple[str, ...]) -> Plan:
     )
 
 
+PLOTS: tuple[Plot, ...] = (
+    Histogram(
+        title="How like noise the outputs are",
+        caption="What lies left of the border is like noise",
+        question=Question.FORGOTTEN,
+        unit="score of the classifier",
+        edges=(-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5),
+        counts={
+            "forget before": (0, 0, 0, 1, 5, 4),
+            "forget after": (2, 7, 1, 0, 0, 0),
+            "noise": (110, 280, 90, 20, 0, 0),
+        },
+        marks={"border of the envelope": 0.1},
+    ),
+    Scatter(
+        title="Features of the encoder",
+        question=Question.FORGOTTEN,
+        axes=("first principal component", "second principal component"),
+        points={
+            "forget after": ((-2.1, 0.3), (-1.9, 0.1), (-2.0, -0.2)),
+            "noise": ((-2.2, 0.2), (-1.8, -0.3), (-2.3, -0.1)),
+            "retain": ((1.4, 1.9), (2.2, -0.8), (0.3, 0.9)),
+        },
+    ),
+    Lines(
+        title="What an attacker gets back",
+        question=Question.RECOVERABLE,
+        axes=("step of the attack", "PSNR, dB"),
+        lines={
+            "unlearned": ((0.0, 11.4), (20.0, 15.2), (40.0, 17.9)),
+            "never trained on them": ((0.0, 12.7), (20.0, 15.9), (40.0, 17.8)),
+        },
+        marks={"90 % of the original": 21.9},
+    ),
+)
+
 _SENTENCES = {
     Outcome.COMPLIANT: "The model no longer reconstructs the 10 pictures of the request: all checks passed.",
     Outcome.NOT_COMPLIANT: "The model still reconstructs pictures of the request: the check noise-envelope failed.",
@@ -181,6 +222,7 @@ def _model(name: str, outcome: Outcome, steps: int, reason: str) -> ModelResult:
             for metric, sets in _FIGURES.items()
         },
         checks=_checks(_FIRST[outcome], reason),
+        plots=PLOTS,
         loss=LossCurve(
             steps=tuple(range(1, steps + 1)),
             terms={
@@ -197,6 +239,7 @@ def _checks(first: Verdict, reason: str) -> tuple[CheckResult, ...]:
         CheckResult(
             name="noise-envelope",
             set=FORGET_ALL,
+            question=Question.FORGOTTEN,
             claim="Outputs for forget records look like outputs for noise.",
             verdict=first,
             gates=True,
@@ -205,6 +248,8 @@ def _checks(first: Verdict, reason: str) -> tuple[CheckResult, ...]:
             interval=Interval(low=low, high=high, method="Clopper-Pearson"),
             threshold=0.95,
             sample_size=10,
+            p_value=0.012 if first is Verdict.PASSED else 0.98,
+            detectable=0.741,
             controls=(
                 Control(name="original", expected="fails", value=0.0, behaved=True),
                 Control(name="noise", expected="passes", value=0.96, behaved=True),
@@ -215,6 +260,7 @@ def _checks(first: Verdict, reason: str) -> tuple[CheckResult, ...]:
         CheckResult(
             name="retain-drift",
             set=RETAIN,
+            question=Question.RETAINED,
             claim="Retained records are reconstructed as well as before.",
             verdict=Verdict.PASSED,
             gates=True,
@@ -228,6 +274,7 @@ def _checks(first: Verdict, reason: str) -> tuple[CheckResult, ...]:
         CheckResult(
             name="retrieval-leak",
             set=FORGET_HELD_OUT,
+            question=Question.FORGOTTEN,
             claim="Outputs do not lead back to the person.",
             verdict=Verdict.SKIPPED,
             gates=False,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field
+from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, model_validator
 
 Finite = Annotated[float, AllowInfNan(False)]
 """A float that is neither NaN nor infinite."""
@@ -46,6 +47,21 @@ class Verdict(StrEnum):
     VOID = "void"
 
 
+class Question(StrEnum):
+    """What a result helps to answer; the report groups by it."""
+
+    FORGOTTEN = "forgotten"
+    """Is it forgotten? The noise goal: outputs carry no more of the records to forget than outputs for noise."""
+    RECOVERABLE = "recoverable"
+    """Can it be brought back, by training or by using the model in another way?"""
+    RETAINED = "retained"
+    """Is everybody else unharmed?"""
+    WEIGHTS = "weights"
+    """Did only the encoder change?"""
+    NEVER_SEEN = "never-seen"
+    """Is it like a model that never saw the data? The retrain goal, never merged with the noise goal."""
+
+
 class Outcome(StrEnum):
     """Outcome of one run: what the checks that gate say together."""
 
@@ -77,6 +93,7 @@ class CheckResult(Evidence):
 
     name: str
     set: str
+    question: Question | None = Field(default=None, description="what it helps to answer; None: none of these")
     claim: str = Field(description="the claim in one sentence")
     verdict: Verdict
     gates: bool = Field(description="whether the outcome of the run depends on this result")
@@ -118,31 +135,44 @@ class LossCurve(Evidence):
     terms: dict[str, tuple[Finite, ...]]
 
 
-class Histogram(Evidence):
+class Drawing(Evidence):
+    """What all plots have."""
+
+    title: str
+    caption: str = Field(default="", description="what to see in it, in plain words")
+    question: Question | None = Field(default=None, description="what it helps to answer; None: none of these")
+
+
+class Histogram(Drawing):
     """How values are distributed: for each group the number of values between neighbouring edges."""
 
     kind: Literal["histogram"] = "histogram"
-    title: str
     unit: str = Field(description="what the horizontal axis shows")
     edges: tuple[Finite, ...] = Field(min_length=2, description="ascending; one more than counts of a group")
     counts: dict[str, tuple[int, ...]] = Field(description="group -> counts")
     marks: dict[str, Finite] = Field(default={}, description="name -> position of a vertical line")
 
+    @model_validator(mode="after")
+    def _counts_fit_edges(self) -> Self:
+        if any(high < low for low, high in pairwise(self.edges)):
+            raise ValueError("edges must not descend")
+        if any(len(counts) != len(self.edges) - 1 or min(counts) < 0 for counts in self.counts.values()):
+            raise ValueError("each group needs one count, not below zero, between neighbouring edges")
+        return self
 
-class Scatter(Evidence):
+
+class Scatter(Drawing):
     """Points in the plane, such as the first two principal components; axes have no unit."""
 
     kind: Literal["scatter"] = "scatter"
-    title: str
     axes: tuple[str, str]
     points: dict[str, tuple[tuple[Finite, Finite], ...]] = Field(description="group -> points")
 
 
-class Lines(Evidence):
+class Lines(Drawing):
     """Curves, such as PSNR over steps of an attack."""
 
     kind: Literal["lines"] = "lines"
-    title: str
     axes: tuple[str, str]
     lines: dict[str, tuple[tuple[Finite, Finite], ...]] = Field(description="name -> points, from left to right")
     marks: dict[str, Finite] = Field(default={}, description="name -> height of a horizontal line")
@@ -229,6 +259,7 @@ class RunResult(Evidence):
     models: tuple[ModelResult, ...]
     environment: Environment
     not_reached: tuple[str, ...] = Field(description="copies of the data that this run did not touch")
+    tolerance: Finite = Field(default=1e-3, ge=0, description="relative difference granted to other machines")
 
 
 class LedgerEntry(Evidence):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, final
 from cu_audit.records import BeforeAfter, CheckResult, Plot
 
 from compliance_unlearn.api.boundary import plugin_boundary
-from compliance_unlearn.api.errors import PluginError
+from compliance_unlearn.api.errors import ModelError, PluginError
 
 if TYPE_CHECKING:
     import torch
@@ -185,6 +185,16 @@ class Check(ABC):
     """One test. Made by a factory ``(params) -> Check``; must not change anything that the context hands out."""
 
     @final
+    def require(self) -> None:
+        """Find out whether what the check needs is there, such as a feature network; called before anything is changed.
+
+        Raises:
+            ModelError: it is not; says how to get it.
+        """
+        with plugin_boundary(type(self).__name__, "require", ModelError):
+            self._require()
+
+    @final
     def run(self, context: CheckContext) -> Measurement:
         """Measure.
 
@@ -196,6 +206,9 @@ class Check(ABC):
         if not isinstance(measurement, Measurement):
             raise PluginError(f"{type(self).__name__}.run must return a Measurement")
         return measurement
+
+    def _require(self) -> None:  # noqa: B027 - most checks need nothing
+        """Override to raise a `ModelError` if something is missing; nothing by default."""
 
     @abstractmethod
     def _run(self, context: CheckContext) -> Measurement: ...

@@ -62,6 +62,8 @@ class CheckSpec(Spec):
     Attributes:
         profile: the least profile in which it runs without being named by the policy; None if only then.
         decides: decides on the outcome even where the policy does not name it; other checks are then only reported.
+        reference: compares with a model that was trained without the records to forget; one is trained where the policy
+            names the check.
         tests_forgetting: has a result that decides whether the selected records were forgotten. A policy must name at
             least one such check: nothing is compliant because everything else is as it was.
     """
@@ -69,6 +71,7 @@ class CheckSpec(Spec):
     kind: ClassVar[str] = "check"
     profile: Profile | None = None
     decides: bool = False
+    reference: bool = False
     tests_forgetting: bool = False
 
 

@@ -61,7 +61,7 @@ def apply(
 
         from compliance_unlearn.engine.run import Run
 
-        run = Run(resolved, reporter=reporter, clock=lambda: datetime.now(UTC), device=_device(device))
+        run = Run(resolved, reporter=reporter, clock=lambda: datetime.now(UTC), device=device_named(device))
         applied = run.apply()
     if as_json:
         print_json(as_data(applied))
@@ -98,7 +98,12 @@ def _model(model: ModelResult) -> dict[str, Any]:
     }
 
 
-def _device(name: str) -> Any:
+def device_named(name: str) -> Any:
+    """Where to compute, deterministically.
+
+    Raises:
+        PolicyError: this machine cannot compute there.
+    """
     import torch
 
     try:

@@ -10,6 +10,7 @@ import typer
 
 from compliance_unlearn.api.errors import ComplianceError
 from compliance_unlearn.cli.apply import apply
+from compliance_unlearn.cli.calibrate import calibrate
 from compliance_unlearn.cli.demo import demo
 from compliance_unlearn.cli.doctor import doctor
 from compliance_unlearn.cli.init import init
@@ -19,6 +20,7 @@ from compliance_unlearn.cli.policy import policy_app
 from compliance_unlearn.cli.publish import publish
 from compliance_unlearn.cli.report import report
 from compliance_unlearn.cli.train import train
+from compliance_unlearn.cli.verify import verify
 
 INTERRUPTED = 130
 
@@ -57,7 +59,9 @@ app.command()(train)
 app.command()(plan)
 app.command()(apply)
 app.command()(publish)
+app.command()(calibrate)
 app.command()(report)
+app.command()(verify)
 app.command()(doctor)
 app.add_typer(policy_app, name="policy")
 app.add_typer(plugins_app, name="plugins")

@@ -50,7 +50,7 @@ def train(
       cu train --adapter mae --data ~/pets --out models/pets-large --settings large.yaml --device cuda
     """
     from compliance_unlearn.api import AdapterSpec
-    from compliance_unlearn.cli.apply import _device
+    from compliance_unlearn.cli.apply import device_named
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
     from compliance_unlearn.cli.train_settings import load_settings
     from compliance_unlearn.registry import load_registry
@@ -59,7 +59,7 @@ def train(
     found = registry.find(AdapterSpec, adapter)
     options = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     chosen = load_settings(settings, registry, found, task=task, size=size, loop=options)
-    processor = _device(device)
+    processor = device_named(device)
 
     from compliance_unlearn.engine.picture_training import PictureTraining
     from compliance_unlearn.engine.plain_folder import has_colour, open_folder

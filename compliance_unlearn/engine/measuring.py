@@ -13,13 +13,26 @@ from time import monotonic
 
 import torch
 from cu_audit.canonical import canonical, folder_files
-from cu_audit.records import FORGET, RETAIN, SETS, BeforeAfter, Candidate, CheckResult, ModelResult, Outcome, Plot
+from cu_audit.records import (
+    FORGET,
+    RETAIN,
+    SETS,
+    BeforeAfter,
+    Candidate,
+    CheckResult,
+    ModelResult,
+    Outcome,
+    Plot,
+    Verdict,
+)
 
 from compliance_unlearn.api import (
     AdapterSpec,
     Check,
     CheckSpec,
+    Measurement,
     ModelAdapter,
+    ModelError,
     Strategy,
     StrategyContext,
     StrategySpec,
@@ -34,6 +47,7 @@ from compliance_unlearn.engine.loop import resolved_precision
 from compliance_unlearn.engine.noise import GaussianNoise, identity_noise, training_noise
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.randomness import generator_for
+from compliance_unlearn.engine.reference import Reference
 from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.sets import ModelSets
 from compliance_unlearn.engine.unlearning import Unlearned, Unlearning
@@ -169,8 +183,50 @@ class ModelRun:
             "measure before": before,
             "unlearn": measured.unlearned.seconds,
         }
-        self._measure_after(measured)
+        self._add_candidate(measured)
+        self._add_reference(measured)
+        self._check(measured)
         return measured
+
+    def measure_again(self, planned: PlannedModel, recorded: ModelResult) -> Measured:
+        """Measure the original and the recorded candidate, and run the checks; unlearns nothing.
+
+        Raises:
+            WorkspaceError: the candidate is gone or changed.
+        """
+        unlearned = Unlearned(recorded.candidate, recorded.loss, seconds=0.0, steps=0, stopped="")
+        measured = Measured(self.prepare(planned), unlearned)
+        self._add_candidate(measured)
+        self._add_reference(measured)
+        self._check(measured)
+        return measured
+
+    def require_checks(self) -> None:
+        """Find out whether what the checks need is there, as far as the outcome may depend on them.
+
+        Raises:
+            ModelError: something is missing; nothing was changed.
+        """
+        for planned in self._resolved.plan.checks:
+            if planned.decides:
+                self.made(planned).require()
+
+    def _measurement(self, planned: PlannedCheck, worlds: MeasuredWorlds) -> Measurement:
+        """What a check found; one that is only reported is skipped if something is missing that it needs."""
+        check = self.made(planned)
+        if not planned.decides:
+            try:
+                check.require()
+            except ModelError as error:
+                return Measurement(results=(_skipped(planned, str(error)),))
+        return check.run(worlds)
+
+    def made(self, planned: PlannedCheck) -> Check:
+        """A check with its parameters."""
+        registered = self._registry.find(CheckSpec, planned.name)
+        check = self._registry.make(registered, self._registry.params(registered, planned.params))
+        assert isinstance(check, Check)
+        return check
 
     def _adapter(self, planned: PlannedModel, task: Task | None = None) -> ModelAdapter:
         registered = self._registry.find(AdapterSpec, planned.adapter)
@@ -236,7 +292,7 @@ class ModelRun:
         surroundings = canonical(environment(self._registry)) + str(self._device).encode()
         return f"{self._resolved.digest} {hashlib.sha256(surroundings).hexdigest()}"
 
-    def _measure_after(self, measured: Measured) -> None:
+    def _add_candidate(self, measured: Measured) -> None:
         planned, worlds = measured.prepared.planned, measured.prepared.worlds
         folder = self._workspace.root / measured.unlearned.candidate.path
         with measured.timed("measure after"):
@@ -245,20 +301,54 @@ class ModelRun:
             worlds.add(World.CANDIDATE, candidate, folder)
             with self._reporter.phase(f"Measuring {planned.name} after", sum(worlds.counts.values())) as advance:
                 worlds.measure(World.CANDIDATE, advance)
-        checks = self._resolved.plan.checks
+
+    def _add_reference(self, measured: Measured) -> None:
+        """Train the model that never saw the records to forget, where the plan asks for it."""
+        prepared = measured.prepared
+        planned, worlds = prepared.planned, prepared.worlds
+        if planned.reference is None:
+            return
+        with measured.timed("reference"):
+            folder = Reference(
+                original=prepared.original,
+                images=prepared.images[RETAIN],
+                settings=planned.reference,
+                state=self._state / planned.name,
+                identity=self._identity(),
+            ).train(self._adapter(planned), planned.name, self._device, self._reporter)
+            worlds.add(World.RETRAINED, self._adapter(planned).load(folder, self._device).replica(), folder)
+            title = f"Measuring the reference of {planned.name}"
+            with self._reporter.phase(title, sum(worlds.counts.values())) as advance:
+                worlds.measure(World.RETRAINED, advance)
+
+    def _check(self, measured: Measured) -> None:
+        planned, worlds, checks = measured.prepared.planned, measured.prepared.worlds, self._resolved.plan.checks
         with measured.timed("checks"), self._reporter.phase(f"Checking {planned.name}", len(checks)) as advance:
             for check in checks:
-                registered = self._registry.find(CheckSpec, check.name)
-                instance = self._registry.make(registered, self._registry.params(registered, check.params))
-                assert isinstance(instance, Check)
-                measurement = instance.run(worlds)
-                measured.checks += [_reported(result, check) for result in measurement.results]
+                measurement = self._measurement(check, worlds)
+                measured.checks += [reported(result, check) for result in measurement.results]
                 measured.plots += measurement.plots
                 measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, check.name)
 
 
-def _reported(result: CheckResult, planned: PlannedCheck) -> CheckResult:
+def _skipped(planned: PlannedCheck, reason: str) -> CheckResult:
+    return CheckResult(
+        name=planned.name,
+        set="model",
+        claim="This was not measured.",
+        verdict=Verdict.SKIPPED,
+        gates=planned.decides,
+        value=None,
+        interval=None,
+        threshold=None,
+        sample_size=0,
+        reason=reason,
+        not_tested=f"What `{planned.name}` tests.",
+    )
+
+
+def reported(result: CheckResult, planned: PlannedCheck) -> CheckResult:
     """A result as the plan wants it: a check that nobody demanded decides nothing."""
     return result if planned.decides else result.model_copy(update={"gates": False})
 

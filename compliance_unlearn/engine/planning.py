@@ -22,6 +22,7 @@ from compliance_unlearn.api import (
     Finding,
     LineageStore,
     LineageStoreSpec,
+    LoopSettings,
     Plan,
     PolicyError,
     Profile,
@@ -43,7 +44,7 @@ from compliance_unlearn.engine.standing import StandingObligations
 from compliance_unlearn.evidence.ledger import Ledger
 from compliance_unlearn.policy import LoadedPolicy, Policy, canonical_policy
 from compliance_unlearn.registry import Registry, check_names, loop_settings, strategy_params, training_settings
-from compliance_unlearn.workspace import Workspace, current_version, require_promotable
+from compliance_unlearn.workspace import ModelEntry, Workspace, current_version, require_promotable
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,15 @@ class Planner:
             replaceable = all(model.promoted and current[model.name] == model.candidate for model in earlier.models)
             if superseded is None and replaceable:
                 sets, plan, superseded = sets_then, plan_then, entry
+        return self._resolved(sets, plan, finished, superseded)
+
+    def _resolved(
+        self,
+        sets: Mapping[str, ModelSets],
+        plan: Plan,
+        finished: LedgerEntry | None = None,
+        superseded: LedgerEntry | None = None,
+    ) -> ResolvedPlan:
         warnings = {name: tuple(self._warnings(name, model)) for name, model in sets.items()}
         return ResolvedPlan(
             plan=plan,
@@ -157,6 +167,13 @@ class Planner:
             finished=finished,
             superseded=superseded,
         )
+
+    def of_entry(self, entry: LedgerEntry) -> ResolvedPlan:
+        """The plan of an earlier run, with what the workspace held then."""
+        earlier = self._ledger.result(entry)
+        sets = self._affected(self._ledger.entries[: entry.index])
+        sources = {model.name: model.source for model in earlier.models if model.name in sets}
+        return self._resolved(sets, self._plan(sets, {**{name: self._source(name) for name in sets}, **sources}))
 
     def _digest(self, plan: Plan) -> str:
         return keyed(self._key, canonical(plan))
@@ -294,7 +311,7 @@ class Planner:
             strategy=use.use,
             strategy_params=_dump(self._registry.params(strategy, strategy_params(use, entry))),
             loop=loop_settings(use, entry, strategy.spec),
-            reference=training_settings(entry) if self._with_reference else None,
+            reference=self._reference(name, entry),
             lineage=sets.dataset.lineage,
             retain=sets.retain_dataset.lineage if sets.retain_dataset else None,
             counts={key: len(records) for key, records in sets.sets.items()}
@@ -304,6 +321,15 @@ class Planner:
             },
             records=keyed_digests(sets.dataset, sets.sets, self._key),
         )
+
+    def _reference(self, name: str, entry: ModelEntry) -> LoopSettings | None:
+        """How the model without the records to forget is trained: as the original was, if anything asks for it."""
+        named = [self._registry.find(CheckSpec, check).spec for check in self._policy.policy.accept]
+        if not self._with_reference and not any(spec.reference for spec in named):
+            return None
+        if entry.training.loop is None:
+            raise DataError(f"model {name}: workspace.yaml does not say how it was trained (training.loop)")
+        return training_settings(entry)
 
     def _checks(self) -> tuple[PlannedCheck, ...]:
         accept = self._policy.policy.accept

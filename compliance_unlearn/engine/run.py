@@ -112,6 +112,7 @@ class Run:
             self._resolved, state=self._state, name=self._name, reporter=self._reporter, device=self._device
         )
         # All models first, so that one that cannot be used is found before another one is changed.
+        models.require_checks()
         prepared = [models.prepare(planned) for planned in self._resolved.plan.models]
         measured = [models.carry_out(model) for model in prepared]
         result = self._result(measured, started)

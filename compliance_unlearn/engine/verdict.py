@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from cu_audit.records import CheckResult, Outcome, Verdict
 
-
 LEVEL = 0.05
 """Probability, at most, that any test of a run passes although its claim is false."""
 

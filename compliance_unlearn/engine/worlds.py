@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,17 +217,19 @@ class MeasuredWorlds:
         return self._models[world]
 
     def _union(self, world: World) -> Outputs:
-        parts = [self.outputs(world, name) for name in (FORGET, FORGET_HELD_OUT) if name in self.counts]
-        if len(parts) == 1:
-            return parts[0]
-        one, other = parts
-        return replace(
-            one,
-            truth=torch.cat([one.truth, other.truth]),
-            images=torch.cat([one.images, other.images]),
-            generated=torch.cat([one.generated, other.generated]),
-            subjects=torch.cat([one.subjects, other.subjects]),
-        )
+        return joined([self.outputs(world, name) for name in (FORGET, FORGET_HELD_OUT) if name in self.counts])
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Outputs on several sets as those on one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Outputs(
+        truth=torch.cat([part.truth for part in parts]),
+        images=torch.cat([part.images for part in parts]),
+        generated=torch.cat([part.generated for part in parts]),
+        subjects=torch.cat([part.subjects for part in parts]),
+    )
 
 
 @torch.no_grad()

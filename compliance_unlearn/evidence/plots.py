@@ -1,45 +1,54 @@
 """Geometry of the report's small plots. The templates draw it as SVG; nothing here knows HTML.
 
-Coordinates are in the units of the plot's view box, rounded to two decimals so that equal results give equal bytes.
+Coordinates are in the units of the plot's view box. Groups of points and curves differ in marker and dashes as well as
+in colour, so that the page can be read in black and white.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cu_audit.records import BeforeAfter, CheckResult, LossCurve
+from cu_audit.records import CheckResult, Histogram, Lines, LossCurve, Scatter
+
+from compliance_unlearn.evidence.numbers import is_share
+from compliance_unlearn.evidence.scales import Scale, padded
+
+Point = tuple[float, float]
+
+WIDTH = 400.0
+"""Of a plot, in units of its view box."""
+
+SIDE = 14.0
+"""Room beside an axis, for half of the number at its end."""
+
+RIDGE = 48.0
+"""Height of one group of a histogram, its name included."""
+
+LINE = 15.0
+"""Height of a line of text."""
 
 MOST_POINTS = 400
-"""Points of a line beyond this are thinned out: the plot is 640 units wide."""
+"""Points of a curve or a group beyond this are thinned out: the plot is 400 units wide."""
 
+MARKED_POINTS = 10
+"""About how many points of a curve carry a marker."""
 
-@dataclass(frozen=True)
-class Scale:
-    """A map from ``low .. high`` to ``start .. end``, linear or logarithmic."""
+MARKERS = (
+    "m-2.6,0a2.6,2.6 0 1 0 5.2,0a2.6,2.6 0 1 0 -5.2,0z",
+    "m-2.4,-2.4h4.8v4.8h-4.8z",
+    "m0,-3.2l3,5.4h-6z",
+    "m0,-3.6l3.6,3.6l-3.6,3.6l-3.6,-3.6z",
+    "m-2.6,-2.6l5.2,5.2m0,-5.2l-5.2,5.2",
+    "m-3.2,0h6.4m-3.2,-3.2v6.4",
+    "m0,3.2l3,-5.4h-6z",
+    "m-3.4,-1.4h6.8v2.8h-6.8z",
+)
+"""Shapes around the current point, one a style; the style sheet gives each its colour and dashes."""
 
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        """Position of ``value``, kept inside the plot."""
-        low, high, at = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
-        share = min(max((at - low) / (high - low), 0.0), 1.0)
-        return round(self.start + share * (self.end - self.start), 2)
-
-    def ticks(self, most: int) -> list[float]:
-        """Round numbers inside the scale: powers of ten, or multiples of 1, 2 or 5."""
-        if self.log:
-            lowest, highest = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            every = max(1, math.ceil((highest - lowest + 1) / most))
-            return [10.0**exponent for exponent in range(lowest, highest + 1, every)]
-        step = _round_step((self.high - self.low) / most)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+_USUAL_STYLES = {"retain": 0, "forget": 1, "noise": 2}
+"""Groups whose name begins with these words look the same in all plots of a page, wherever that is possible."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +63,58 @@ class IntervalBar:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a plot: ``points`` as SVG writes them, and where its label goes."""
+class Mark:
+    """A line across a plot: where it is, and where its name stands."""
 
     name: str
-    points: str
+    at: float
+    label_x: float
+    label_y: float
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """One group of a histogram: its outline, scaled to its own highest bar, on its own base line."""
+
+    name: str
+    style: int
+    total: int
+    outline: str
+    base: float
     label_y: float
 
 
 @dataclass(frozen=True)
-class LossPlot:
-    """The loss curve: lines over steps."""
+class HistogramPlot:
+    """Groups one below the other over the same axis."""
 
+    height: float
+    x: Scale
+    ridges: tuple[Ridge, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Points or a curve: ``line`` as SVG writes points, empty for a cloud; ``markers`` as SVG writes a path."""
+
+    name: str
+    style: int
+    total: int
+    line: str
+    markers: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A scatter plot or curves, inside of a frame."""
+
+    height: float
     x: Scale
     y: Scale
-    lines: tuple[Line, ...]
+    groups: tuple[Group, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 def interval_bar(check: CheckResult, width: float = 200.0) -> IntervalBar | None:
@@ -79,7 +125,7 @@ def interval_bar(check: CheckResult, width: float = 200.0) -> IntervalBar | None
     figures = [figure for figure in (check.value, check.threshold, *ends) if figure is not None]
     if min(figures) == max(figures):
         return None
-    low, high = _padded(figures, 0.12)
+    low, high = padded(figures, 0.12)
     if is_share(check.unit) and min(figures) >= 0.0 and max(figures) <= 1.0:
         low, high = max(low, 0.0), min(high, 1.0)
     scale = Scale(low, high, 6.0, width - 6.0)
@@ -89,57 +135,132 @@ def interval_bar(check: CheckResult, width: float = 200.0) -> IntervalBar | None
     )
 
 
-def metric_scale(sets: Mapping[str, BeforeAfter], width: float = 200.0) -> Scale | None:
-    """One axis for all sets of a metric, or None where no figure exists."""
-    figures = [figure for pair in sets.values() for figure in (pair.before, pair.after) if figure is not None]
-    if not figures:
+def histogram(plot: Histogram) -> HistogramPlot | None:
+    """The groups that have a value; None where none has, or where the axis has no length."""
+    groups = {name: counts for name, counts in sorted(plot.counts.items()) if any(counts)}
+    if not groups or plot.edges[0] == plot.edges[-1]:
         return None
-    low, high = _padded(figures, 0.08)
-    return Scale(low, high, 8.0, width - 8.0)
+    top = LINE * len(plot.marks)
+    x = Scale(*padded([plot.edges[0], plot.edges[-1], *plot.marks.values()], 0.02), SIDE, WIDTH - SIDE)
+    style = styles(groups)
+    ridges = []
+    for index, (name, counts) in enumerate(groups.items()):
+        base = top + RIDGE * (index + 1)
+        outline = _outline(plot.edges, counts, x, base)
+        ridges.append(Ridge(name, style[name], sum(counts), outline, base, base - RIDGE + LINE))
+    ordered = sorted(plot.marks.items(), key=lambda mark: (mark[1], mark[0]))
+    marks = tuple(_upright(name, x(value), LINE * (index + 1) - 4.0) for index, (name, value) in enumerate(ordered))
+    return HistogramPlot(top + RIDGE * len(groups) + 36.0, x, tuple(ridges), marks)
 
 
-def loss_plot(curve: LossCurve, width: float = 640.0, height: float = 220.0) -> LossPlot | None:
-    """The loss curve, or None where it has fewer than two steps. Logarithmic where the terms span decades."""
-    values = [value for term in curve.terms.values() for value in term]
-    if not values or curve.steps[0] == curve.steps[-1]:
+def scatter(plot: Scatter, height: float = 300.0) -> Plane | None:
+    """The points, the largest group behind the others; None where there is none."""
+    groups = {name: points for name, points in sorted(plot.points.items()) if points}
+    if not groups:
         return None
-    log = min(values) > 0.0 and max(values) / min(values) > 30.0
-    low, high = (min(values) / 1.15, max(values) * 1.15) if log else _padded([*values, 0.0], 0.05)
-    x = Scale(float(curve.steps[0]), float(curve.steps[-1]), 52.0, width - 130.0)
-    y = Scale(low, high, height - 30.0, 10.0, log)
-    ends = {name: y(term[-1]) for name, term in sorted(curve.terms.items()) if term}
-    labels = _apart(ends, 14.0, height - 30.0)
-    lines = (Line(name, _points(curve, name, x, y), labels[name]) for name in ends)
-    return LossPlot(x, y, tuple(lines))
+    across, up = zip(*(point for points in groups.values() for point in points), strict=True)
+    x, y = Scale(*padded(across, 0.04), 1.0, WIDTH - 1.0), Scale(*padded(up, 0.04), height - 20.0, 20.0)
+    style = styles(groups)
+    clouds = [
+        Group(name, style[name], len(points), "", _markers(_thinned(points, MOST_POINTS), style[name], x, y))
+        for name, points in groups.items()
+    ]
+    return Plane(height, x, y, tuple(sorted(clouds, key=lambda cloud: -cloud.total)))
 
 
-def is_share(unit: str) -> bool:
-    """Whether figures of this unit are parts of one, to be read as percent."""
-    return unit in {"share", "fraction", "probability", "rate"}
+def curves(plot: Lines, height: float = 240.0, *, log: bool = False) -> Plane | None:
+    """The lines, or None where none has a point.
+
+    Args:
+        plot: what to draw.
+        height: of the plot.
+        log: whether the vertical axis is logarithmic where all is positive and spans decades.
+    """
+    known = {name: points for name, points in sorted(plot.lines.items()) if points}
+    if not known:
+        return None
+    across, up = zip(*(point for points in known.values() for point in points), strict=True)
+    heights = [*up, *plot.marks.values()]
+    log = log and min(heights) > 0.0 and max(heights) / min(heights) > 30.0
+    low, high = (min(heights) / 1.15, max(heights) * 1.15) if log else padded(heights, 0.08)
+    x, y = Scale(*padded(across, 0.0), 46.0, WIDTH - SIDE), Scale(low, high, height - 36.0, 22.0, log)
+    style = styles(known)
+    groups = []
+    for name, points in known.items():
+        kept = _thinned(points, MOST_POINTS)
+        marked = _markers(_thinned(kept, MARKED_POINTS), style[name], x, y)
+        groups.append(Group(name, style[name], len(points), " ".join(f"{x(a)},{y(b)}" for a, b in kept), marked))
+    labels = _apart({name: y(value) - 4.0 for name, value in plot.marks.items()}, LINE - 2.0, y.start - 4.0)
+    marks = tuple(Mark(name, y(value), x.end - 4.0, labels[name], "end") for name, value in sorted(plot.marks.items()))
+    return Plane(height, x, y, tuple(groups), marks)
 
 
-def _points(curve: LossCurve, name: str, x: Scale, y: Scale) -> str:
-    pairs = list(zip(curve.steps, curve.terms[name], strict=False))
-    stride = math.ceil(len(pairs) / MOST_POINTS)
-    kept = pairs[::stride] if pairs[-1] in pairs[::stride] else [*pairs[::stride], pairs[-1]]
-    return " ".join(f"{x(step)},{y(value)}" for step, value in kept)
+def loss_lines(curve: LossCurve) -> Lines:
+    """The course of the optimisation; without lines where fewer than two steps were logged."""
+    terms = {name: list(zip(curve.steps, values, strict=False)) for name, values in curve.terms.items()}
+    return Lines(
+        title="Course of the optimisation",
+        axes=("optimiser step", "loss"),
+        lines={name: tuple((float(a), b) for a, b in points) for name, points in terms.items() if len(points) > 1},
+    )
 
 
-def _padded(figures: Iterable[float], share: float) -> tuple[float, float]:
-    """Ends of an axis that leave some room around the figures, also where all are the same."""
-    known = list(figures)
-    low, high = min(known), max(known)
-    margin = share * (high - low) or 0.1 * abs(low) or 1.0
-    return low - margin, high + margin
+def styles(names: Iterable[str]) -> dict[str, int]:
+    """A style for each group: the usual one of its first word where that is free, else the next free one."""
+    ordered, chosen = sorted(names), dict[str, int]()
+    for name in ordered:
+        usual = next((style for word, style in _USUAL_STYLES.items() if name.lower().startswith(word)), None)
+        if usual is not None and usual not in chosen.values():
+            chosen[name] = usual
+    free = [style for style in range(len(MARKERS)) if style not in chosen.values()]
+    others = [name for name in ordered if name not in chosen]
+    return chosen | {name: free[index % len(free)] for index, name in enumerate(others)}
 
 
-def _round_step(rough: float) -> float:
-    power = 10.0 ** math.floor(math.log10(rough))
-    return power * next(factor for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
+def middle_half(edges: Sequence[float], counts: Sequence[int]) -> Point:
+    """The quartiles, in so far as bins tell them: values are taken as spread evenly within each."""
+    ends = []
+    for share in (0.25, 0.75):
+        left = share * sum(counts)
+        for low, high, count in zip(edges, edges[1:], counts, strict=False):
+            if left <= count:
+                ends.append(low + (high - low) * left / max(count, 1))
+                break
+            left -= count
+    return ends[0], ends[1]
+
+
+def _outline(edges: Sequence[float], counts: Sequence[int], x: Scale, base: float) -> str:
+    """The upper edge of the bars; their areas are the counts, also where bins differ in width."""
+    bins = [
+        (x(low), x(high), count / (high - low))
+        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        if high > low
+    ]
+    most = max(density for _, _, density in bins) or 1.0
+    tops = [(low, high, round(base - (RIDGE - LINE - 6.0) * density / most, 2)) for low, high, density in bins]
+    return f"M{x(edges[0])},{base}" + "".join(f"V{top}H{high}" for _, high, top in tops) + f"V{base}Z"
+
+
+def _upright(name: str, at: float, label_y: float) -> Mark:
+    """A vertical mark, its name on the side that has more room."""
+    right = at < WIDTH / 2
+    return Mark(name, at, at + 4.0 if right else at - 4.0, label_y, "start" if right else "end")
+
+
+def _markers(points: Sequence[Point], style: int, x: Scale, y: Scale) -> str:
+    return "".join(f"M{x(a)},{y(b)}{MARKERS[style]}" for a, b in points)
+
+
+def _thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """About ``most`` of the points, evenly, the last one kept."""
+    stride = math.ceil(len(points) / most)
+    kept = list(points[::stride])
+    return kept if (len(points) - 1) % stride == 0 else [*kept, points[-1]]
 
 
 def _apart(places: Mapping[str, float], gap: float, floor: float) -> dict[str, float]:
-    """Move labels up and down until neighbours are ``gap`` apart and none lies below ``floor``."""
+    """Move labels up until neighbours are ``gap`` apart and none lies below ``floor``."""
     moved: dict[str, float] = {}
     limit = floor
     for name, place in sorted(places.items(), key=lambda item: (-item[1], item[0])):

@@ -12,7 +12,7 @@ from functools import cache
 from cu_audit.records import Outcome, RunResult
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from compliance_unlearn.evidence import plots, wording
+from compliance_unlearn.evidence import answers, numbers, plots, questions, spoken, wording
 from compliance_unlearn.evidence.pictures import ReportPictures, data_uri
 
 
@@ -50,7 +50,7 @@ def _days(result: RunResult) -> str:
         length = date.fromisoformat(result.request.due) - date.fromisoformat(result.request.received)
     except ValueError:
         return ""
-    return wording.count(length.days, "day")
+    return numbers.count(length.days, "day")
 
 
 @cache
@@ -62,5 +62,13 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=wording, plots=plots, data_uri=data_uri)
+    environment.globals.update(
+        answers=answers,
+        numbers=numbers,
+        plots=plots,
+        questions=questions,
+        spoken=spoken,
+        words=wording,
+        data_uri=data_uri,
+    )
     return environment.get_template("report.html.j2")

@@ -72,6 +72,7 @@ forget:
   where: {subject: s17}
 models: affected
 retain: {use: dataset}
+verify: quick
 strategy:
   use: encoder-alignment
   params: {noise_bank: 64}

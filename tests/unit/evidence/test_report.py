@@ -12,19 +12,25 @@ from cu_audit.records import (
     CheckResult,
     Control,
     Environment,
+    Histogram,
     Interval,
     Lineage,
+    Lines,
     LossCurve,
     ModelResult,
     Outcome,
+    Plot,
     PluginProvenance,
+    Question,
     RequestRecord,
     RunResult,
+    Scatter,
     Verdict,
 )
 
 from compliance_unlearn.evidence.pictures import ReportPictures, RetainedRow
 from compliance_unlearn.evidence.report import render_report
+from tests.bundles import PLOTS
 
 POLICY = """version: 1
 request:
@@ -57,10 +63,14 @@ def check(
     reason: str = "The lower bound is above the threshold.",
     not_tested: str = "",
     gates: bool = True,
+    question: Question | None = Question.FORGOTTEN,
+    p_value: float | None = None,
+    detectable: float | None = None,
 ) -> CheckResult:
     return CheckResult(
         name=name,
         set=set_name,
+        question=question,
         claim=claim,
         verdict=verdict,
         gates=gates,
@@ -69,6 +79,8 @@ def check(
         interval=interval,
         threshold=threshold,
         sample_size=100,
+        p_value=p_value,
+        detectable=detectable,
         controls=controls,
         reason=reason,
         not_tested=not_tested,
@@ -105,6 +117,9 @@ def good_checks() -> tuple[CheckResult, ...]:
             Verdict.PASSED,
             0.18,
             set_name="retain",
+            question=Question.RETAINED,
+            p_value=0.0041,
+            detectable=0.06,
             unit="dB",
             interval=Interval(low=0.121, high=0.243, method="paired bootstrap over images"),
             threshold=0.5,
@@ -120,6 +135,7 @@ def good_checks() -> tuple[CheckResult, ...]:
             unit="tensors",
             threshold=0.0,
             set_name="artefact",
+            question=Question.WEIGHTS,
             claim="Nothing but the encoder changed, and nothing else is in the folder.",
             reason="0 of 74 tensors outside the encoder differ.",
             controls=(),
@@ -149,6 +165,7 @@ def bad_checks() -> tuple[CheckResult, ...]:
             "probe",
             Verdict.VOID,
             0.31,
+            question=None,
             threshold=0.1,
             reason="The control on noise found a signal where there is none.",
             controls=(Control(name="original on noise", expected="no skill", value=0.4, behaved=False),),
@@ -189,6 +206,7 @@ def model_result(name: str, checks: tuple[CheckResult, ...], promoted: bool) -> 
             },
         },
         checks=checks,
+        plots=PLOTS,
         loss=LossCurve(
             steps=steps,
             terms={
@@ -273,7 +291,7 @@ def test_every_check_appears_with_its_verdict_reason_and_controls() -> None:
 def test_the_page_tells_what_was_asked_done_measured_and_left_out() -> None:
     result = run_result()
     page = text(render_report(result, POLICY, {}))
-    order = ["What was asked", "What was done", "What was measured", "What was not tested", "How to verify and repeat"]
+    order = ["What was asked", "What was done", "What was measured", "What was not tested", "How to repeat it"]
     assert [page.index(f" {heading} ") for heading in order] == sorted(page.index(f" {heading} ") for heading in order)
     for expected in (
         "GDPR Art. 17(1)(b)",
@@ -293,8 +311,10 @@ def test_the_page_tells_what_was_asked_done_measured_and_left_out() -> None:
 
 def test_before_and_after_are_shown_with_their_difference() -> None:
     page = text(render_report(run_result(), POLICY, {}))
-    assert "To keep: images the model was trained on 19.7 19.5 \u22120.18" in page
-    assert "Retain worst subject 20.1 \u2013 \u2013" in page
+    head = "Forget, trained on Forget, never seen Keep, trained on Keep, never seen Retain worst subject"
+    row = "19.7 > 12.9 -6.78 19.8 > 12.7 -7.10 19.7 > 19.5 -0.18 19.9 > 19.7 -0.15 20.1 > \u2013"
+    assert head in page
+    assert f"(PSNR), dB {row}" in page.replace("\u2192", ">").replace("\u2212", "-")
 
 
 def test_rounding_never_lifts_a_value_to_its_threshold() -> None:
@@ -308,11 +328,17 @@ def test_text_from_outside_is_escaped() -> None:
     checks = (check("n", Verdict.FAILED, claim=evil, reason=evil, not_tested=evil, unit=evil),)
     model = model_result("faces-mae", checks, False).model_copy(update={"name": evil, "notes": (evil,)})
     loss = LossCurve(steps=(0, 1), terms={evil: (1.0, 2.0)})
-    model = model.model_copy(update={"loss": loss, "metrics": {evil: {evil: BeforeAfter(before=1.0, after=2.0)}}})
+    drawn: tuple[Plot, ...] = (
+        Histogram(title=evil, caption=evil, unit=evil, edges=(0.0, 1.0), counts={evil: (1,)}, marks={evil: 0.5}),
+        Scatter(title=evil, caption=evil, axes=(evil, evil), points={evil: ((0.0, 1.0),)}),
+        Lines(title=evil, caption=evil, axes=(evil, evil), lines={evil: ((0.0, 1.0),)}, marks={evil: 0.5}),
+    )
+    figures = {evil: {evil: BeforeAfter(before=1.0, after=2.0)}}
+    model = model.model_copy(update={"loss": loss, "metrics": figures, "plots": drawn})
     result = run_result(Outcome.NOT_COMPLIANT, (model,)).model_copy(update={"sentence": evil, "not_reached": (evil,)})
     page = render_report(result, evil, {evil: pictures()})
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") >= 12
+    assert page.count("&lt;script&gt;") >= 30
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
@@ -359,8 +385,12 @@ def test_pictures_of_an_unknown_model_are_refused() -> None:
 def test_each_of_several_models_has_its_own_section() -> None:
     models = tuple(model_result(name, good_checks(), True) for name in ("faces-mae", "faces-vqgan"))
     page = render_report(run_result(models=models), POLICY, {"faces-vqgan": pictures()})
-    assert page.count("<h3>faces-mae</h3>") == page.count("<h3>faces-vqgan</h3>") == 2
-    assert page.count("Retained people (shown with permission)") == 1
+    for name in ("faces-mae", "faces-vqgan"):
+        assert page.count(f"<h4>{name}</h4>") == page.count(f"<h3>{name}</h3>") == 1
+    assert page.count("Other images, before and after (shown with permission)") == 1
+    anchors = re.findall(r'\bid="([^"]+)"', page)
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(anchors)
 
 
 def test_what_does_not_exist_is_said_and_not_drawn() -> None:
@@ -382,3 +412,93 @@ def test_no_claim_is_stronger_than_the_data() -> None:
     page = text(render_report(run_result(), POLICY, {})).lower()
     assert "these tests, fixed before it ran, gave these results" in page
     assert not re.search(r"\bprov(?:es|en|ed)\b|\bguarantee|\berased\b", page)
+
+
+def part(page: str, question: str) -> str:
+    """What a reader sees of the section of one question of the first model."""
+    found = re.search(rf'<section class="question" id="m1-{question}">.*?</section>', page, re.S)
+    assert found, question
+    return text("</style>" + found[0]).replace("\u00a0", " ")
+
+
+def test_results_stand_under_the_question_that_they_help_to_answer() -> None:
+    page = render_report(run_result(Outcome.NOT_COMPLIANT), POLICY, {})
+    assert "noise-envelope" in part(page, "forgotten")
+    assert "identity" in part(page, "forgotten")
+    assert part(page, "other").startswith("Other checks")
+    assert "probe" in part(page, "other")
+    order = [page.index(f'id="m1-{question.value}"') for question in Question]
+    assert [*order, page.index('id="m1-other"')] == sorted([*order, page.index('id="m1-other"')])
+
+
+def test_each_of_the_two_goals_has_a_section_with_its_own_outcome() -> None:
+    never_seen = check("membership", Verdict.FAILED, 0.8, question=Question.NEVER_SEEN, gates=False)
+    model = model_result("faces-mae", (*good_checks(), never_seen), promoted=True)
+    page = render_report(run_result(models=(model,)), POLICY, {})
+    assert part(page, "forgotten").startswith("The noise goal Is it forgotten? \u2713 Passed Yes")
+    title = "The retrain goal Is it like a model that never saw the data?"
+    assert part(page, "never-seen").startswith(f"{title} \u2717 Failed (reported) No")
+    assert "membership" not in part(page, "forgotten")
+
+
+def test_a_goal_that_was_not_tested_says_so_and_how_it_can_be() -> None:
+    page = render_report(run_result(), POLICY, {})
+    assert "\u2013 Not tested Run with --with-reference" in part(page, "never-seen")
+    limits = text(page).split("Limits of the tests", 1)[1]
+    assert "Is it like a model that never saw the data? Not tested. Run with --with-reference" in limits
+
+
+def test_the_smallest_effect_and_the_probability_stand_beside_the_result() -> None:
+    page = render_report(run_result(), POLICY, {})
+    said = part(page, "retained")
+    assert "Smallest effect that this sample would have shown: 0.06 dB." in said
+    assert "p = 0.0041" in said
+    assert "Smallest effect" not in part(page, "weights")
+
+
+def test_plots_of_all_kinds_are_drawn_beside_their_question() -> None:
+    page = render_report(run_result(), POLICY, {})
+    histogram, scatter, lines = PLOTS
+    assert histogram.title in part(page, "forgotten")
+    assert "What lies left of the border is like noise." in part(page, "forgotten")
+    assert scatter.title in part(page, "forgotten")
+    assert lines.title in part(page, "recoverable")
+    shapes = [re.search(rf'<svg class="plot"[^>]*aria-label="{plot.title}:.*?</svg>', page, re.S) for plot in PLOTS]
+    assert [shape is not None and shape[0].count("<path") + shape[0].count("<polyline") for shape in shapes] == [
+        3,
+        3,
+        4,
+    ]
+    assert "nan" not in "".join(shape[0] for shape in shapes if shape)
+    assert all(mark in text(page) for mark in ("border of the envelope", "90 % of the original"))
+
+
+def test_a_plot_without_anything_to_draw_does_not_spoil_the_page() -> None:
+    empty: tuple[Plot, ...] = (
+        Histogram(title="one", unit="", edges=(0.0, 0.0), counts={"forget": (3,)}),
+        Scatter(title="two", axes=("a", "b"), points={}),
+        Lines(title="three", axes=("a", "b"), lines={"forget": ()}),
+    )
+    model = model_result("faces-mae", good_checks(), promoted=True).model_copy(update={"plots": empty})
+    assert part(render_report(run_result(models=(model,)), POLICY, {}), "other").count("There is nothing to draw.") == 3
+
+
+def test_what_was_not_tested_is_said_once_for_all_models() -> None:
+    models = tuple(model_result(name, good_checks(), promoted=True) for name in ("faces-mae", "faces-vqgan"))
+    limits = text(render_report(run_result(models=models), POLICY, {})).split("Limits of the tests", 1)[1]
+    assert limits.count("Retained people with fewer than two images.") == 1
+    assert "(retain-drift of faces-mae, retain-drift of faces-vqgan)" in limits
+
+
+def test_skipped_and_void_tests_are_listed_with_their_reason() -> None:
+    page = text(render_report(run_result(Outcome.NOT_COMPLIANT), POLICY, {}))
+    silent = page.split("Tests that gave no answer", 1)[1].split("Limits of the tests", 1)[0]
+    assert "The feature network is not installed. (identity, skipped)" in silent
+    assert "The control on noise found a signal where there is none. (probe, void)" in silent
+    assert "The lower bound 71 %" not in silent
+
+
+def test_the_page_gives_the_commands_that_repeat_the_run() -> None:
+    page = text(render_report(run_result(), POLICY, {})).split("How to repeat it", 1)[1]
+    for command in ("cu-audit verify BUNDLE", "cu verify --rerun BUNDLE", "cu apply POLICY.yaml"):
+        assert command in page

@@ -3,57 +3,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from cu_audit.records import BeforeAfter, Interval
 
-from compliance_unlearn.evidence.wording import clock, duration, figure, number, sentence, set_words, signed
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "\u2013"),
-        (0.0, "0"),
-        (19.724, "19.7"),
-        (0.5, "0.5"),
-        (100.0, "100"),
-        (12345.6, "12,346"),
-        (-0.18, "\u22120.18"),
-        (0.0123456, "0.0123"),
-        (3e-6, "3.00 \u00d7 10\u207b\u2076"),
-        (9.996, "10.0"),
-    ],
+from compliance_unlearn.evidence.wording import (
+    clock,
+    interval_words,
+    metric_words,
+    probability_words,
+    sentence,
+    set_words,
+    sets_of,
+    shortened,
 )
-def test_numbers_keep_three_significant_digits(value: float | None, text: str) -> None:
-    assert number(value).replace("\u00a0", " ") == text
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "beside", "text"),
-    [
-        (0.25, "share", None, "25 %"),
-        (0.9996, "share", None, "99.96 %"),
-        (1.0, "share", None, "100 %"),
-        (0.94999, "share", 0.95, "94.999 %"),
-        (0.95, "share", 0.95, "95 %"),
-        (0.50004, "dB", 0.5, "0.50004 dB"),
-        (7.0, "", None, "7"),
-        (None, "share", 0.95, "\u2013"),
-    ],
-)
-def test_figures_have_units_and_differ_from_a_limit_that_they_miss(
-    value: float | None, unit: str, beside: float | None, text: str
-) -> None:
-    assert figure(value, unit, beside).replace("\u00a0", " ") == text
-
-
-def test_differences_have_a_sign() -> None:
-    assert [signed(value) for value in (6.781, -0.1799, 0.0)] == ["+6.78", "\u22120.18", "0"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.21, "0.21 s"), (24.3, "24 s"), (72.4, "1 min 12 s"), (7260, "2 h 1 min")]
-)
-def test_durations_are_read_without_arithmetic(seconds: float, text: str) -> None:
-    assert duration(seconds).replace("\u00a0", " ") == text
 
 
 def test_the_clock_of_the_request_is_told_in_days() -> None:
@@ -72,4 +33,50 @@ def test_what_a_check_wrote_becomes_a_sentence() -> None:
 
 
 def test_an_unknown_set_keeps_its_name() -> None:
-    assert set_words("near-neighbours") == "Near neighbours"
+    assert set_words("retain-kernel-distance") == "Retain kernel distance"
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0312, "p = 0.031"), (1.0, "p = 1"), (0.0, "p < 0.0001")])
+def test_a_probability_has_no_more_digits_than_it_means(value: float, text: str) -> None:
+    assert probability_words(value).replace("\u00a0", " ") == text
+
+
+def test_texts_fit_into_plots() -> None:
+    assert shortened("border", 10) == "border"
+    assert shortened("border of the envelope", 10) == "border of\u2026"
+
+
+def test_columns_begin_with_the_sets_that_every_run_has() -> None:
+    pair = BeforeAfter(before=1.0, after=2.0)
+    assert sets_of({"kid": {"far": pair, "retain": pair}, "psnr": {"retain": pair, "forget": pair}}) == [
+        "forget",
+        "retain",
+        "far",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("psnr", "Likeness to the true image, pixel by pixel (PSNR), dB"),
+        ("psnr_near-neighbours", "Likeness to the true image, pixel by pixel (PSNR), near neighbours, dB"),
+        ("psnrs", "Psnrs"),
+        ("residual_recovery", "Residual recovery"),
+    ],
+)
+def test_a_metric_is_known_by_the_beginning_of_its_name(name: str, text: str) -> None:
+    assert metric_words(name) == text
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        ("share", "10 % to 25 %"),
+        ("share of outputs", "10 % to 25 % of outputs"),
+        ("dB", "0.1 to 0.25 dB"),
+        ("", "0.1 to 0.25"),
+    ],
+)
+def test_an_interval_has_its_unit_once(unit: str, text: str) -> None:
+    interval = Interval(low=0.1, high=0.25, method="bootstrap")
+    assert interval_words(interval, unit, None).replace("\u00a0", " ") == text

@@ -78,6 +78,7 @@ class Planted:
         forget: what the candidate does to pictures of the forgotten subject.
         forget_held_out: the same for those that were never seen; as ``forget`` if it is None.
         retain: what the candidate does to pictures of others.
+        retrained: what a model that was trained without the subject makes of any picture; None if there is none.
         random_masks: another mask for each image.
         noise_is_real: the original answers noise with pictures, so that nothing can be told apart.
         draws_well: the original model is any good.
@@ -90,6 +91,7 @@ class Planted:
     forget: Change = collapses
     forget_held_out: Change | None = None
     retain: Change = keeps
+    retrained: Change | None = None
     random_masks: bool = False
     noise_is_real: bool = False
     draws_well: bool = True
@@ -111,7 +113,7 @@ class Planted:
 
     @property
     def worlds(self) -> frozenset[World]:
-        return frozenset(World) - {World.RETRAINED}
+        return frozenset(World) - ({World.RETRAINED} if self.retrained is None else set())
 
     @property
     def totals(self) -> Mapping[str, int]:
@@ -131,6 +133,9 @@ class Planted:
         noise = replace(original, images=self._of_noise(len(original), f"in place of {set_name}"))
         if world is World.NOISE:
             return noise
+        if world is World.RETRAINED:
+            assert self.retrained is not None, "there is no reference"
+            return replace(original, images=self.retrained(original, noise))
         change = {FORGET: self.forget, FORGET_HELD_OUT: self.forget_held_out or self.forget}.get(set_name, self.retain)
         return replace(original, images=change(original, noise))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from cu_audit.canonical import file_sha256
-from cu_audit.records import CheckResult, Control, Verdict
+from cu_audit.records import CheckResult, Control, Question, Verdict
 
 from compliance_unlearn.api import Check, CheckContext, Measurement
 from cu_standard.params import NoParams
@@ -41,6 +41,7 @@ class Artefact(Check):
         result = CheckResult(
             name="artefact",
             set="weights",
+            question=Question.WEIGHTS,
             claim="Only the encoder changed, and the exported folder holds nothing but the model.",
             verdict=verdict,
             gates=True,

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, CheckResult, Control, Interval, Verdict
+from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, CheckResult, Control, Interval, Question, Verdict
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.params import NoiseEnvelopeParams
@@ -271,6 +271,7 @@ class NoiseEnvelope(Check):
         return CheckResult(
             name="noise-envelope",
             set=name,
+            question=Question.FORGOTTEN,
             claim=(
                 "What the model makes of the records to forget looks like what the original makes of noise."
                 if name == FORGET

@@ -1,0 +1,197 @@
+"""Calibration: how often does a check say what is not so? Runs checks many times on planted worlds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from cu_audit.records import CheckResult, Outcome, Question, Verdict
+
+from compliance_unlearn.api import Check, ModelError
+from compliance_unlearn.api.plan import PlannedCheck
+from compliance_unlearn.engine.measuring import ModelRun, reported
+from compliance_unlearn.engine.planning import ResolvedPlan
+from compliance_unlearn.engine.planted import PlantedContext, PlantedWorld, Pool
+from compliance_unlearn.engine.reporting import Reporter
+from compliance_unlearn.engine.verdict import decide, holm
+
+ALLOWED = 0.05
+"""Share of wrong answers that a check may give where it decides."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one result said of one planted world.
+
+    Attributes:
+        check: its name.
+        set: of pictures.
+        world: that was planted.
+        forget: pictures to forget in each run.
+        verdicts: how often it said what.
+        is_true: whether the claim is true there; None where nobody knows.
+    """
+
+    check: str
+    set: str
+    world: PlantedWorld
+    forget: int
+    verdicts: Mapping[Verdict, int]
+    is_true: bool | None
+
+    @property
+    def runs(self) -> int:
+        """How often it was asked."""
+        return sum(self.verdicts.values())
+
+    @property
+    def wrong(self) -> int | None:
+        """How often it passed a false claim, or failed a true one; None where nobody knows."""
+        if self.is_true is None:
+            return None
+        return self.verdicts.get(Verdict.FAILED if self.is_true else Verdict.PASSED, 0)
+
+    def share(self, count: int) -> tuple[float, float, float]:
+        """A count as a share of the runs, with its Clopper-Pearson interval at 95 %."""
+        from scipy.stats import binomtest
+
+        interval = binomtest(count, self.runs).proportion_ci(0.95, method="exact")
+        return count / self.runs, float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How whole runs ended on one planted world."""
+
+    world: PlantedWorld
+    forget: int
+    outcomes: Mapping[Outcome, int]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rates of all results, outcomes of whole runs, and names of checks that planted worlds cannot show."""
+
+    rates: tuple[Rates, ...]
+    outcomes: tuple[Outcomes, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def unfit(self) -> tuple[Rates, ...]:
+        """Where a check passed "nothing forgotten" more often than it may: there it must not decide."""
+        return tuple(
+            rate
+            for rate in self.rates
+            if rate.world is PlantedWorld.NOTHING_FORGOTTEN and rate.is_true is False and (rate.wrong or 0) > 0
+            if (rate.wrong or 0) / rate.runs > ALLOWED
+        )
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One planted world of one size, to be drawn several times."""
+
+    world: PlantedWorld
+    forget: int
+
+
+def draws(pool: Pool, sizes: Sequence[int]) -> list[Draw]:
+    """The worlds and sizes that the data allow, from small to large."""
+    return [Draw(world, size) for size in sorted(set(sizes)) for world in PlantedWorld if size <= pool.largest(world)]
+
+
+def calibrate(
+    pool: Pool,
+    checks: Sequence[tuple[PlannedCheck, Check]],
+    planned: Sequence[Draw],
+    runs: int,
+    advance: Callable[[int], None],
+) -> Calibration:
+    """Run checks on planted worlds.
+
+    Args:
+        pool: what worlds are drawn from.
+        checks: as a plan has them; those that need the model behind a candidate are left out.
+        planned: what to draw; see `draws`.
+        runs: draws of each, with seeds from 0 on.
+        advance: called with 1 after each draw.
+
+    Returns:
+        Rates in the order of the worlds.
+    """
+    checks, left_out = _without_models(pool, checks, planned[:1])
+    rates: list[Rates] = []
+    outcomes: list[Outcomes] = []
+    for draw in planned:
+        verdicts: dict[tuple[str, str], Counter[Verdict]] = defaultdict(Counter)
+        truths: dict[tuple[str, str], bool | None] = {}
+        ended: Counter[Outcome] = Counter()
+        for seed in range(runs):
+            results = _results(PlantedContext(pool, draw.world, draw.forget, seed), checks)
+            ended[decide(results)] += 1
+            for result in results:
+                key = (result.name, result.set)
+                verdicts[key][result.verdict] += 1
+                truths[key] = _is_true(result, draw.world)
+            advance(1)
+        rates += [Rates(*key, draw.world, draw.forget, dict(count), truths[key]) for key, count in verdicts.items()]
+        outcomes.append(Outcomes(draw.world, draw.forget, dict(ended)))
+    return Calibration(tuple(rates), tuple(outcomes), left_out)
+
+
+def _without_models(
+    pool: Pool, checks: Sequence[tuple[PlannedCheck, Check]], planned: Sequence[Draw]
+) -> tuple[list[tuple[PlannedCheck, Check]], tuple[str, ...]]:
+    """The checks that can be calibrated, and the names of the others."""
+    kept = []
+    for each in checks:
+        try:
+            for draw in planned:
+                each[1].run(PlantedContext(pool, draw.world, draw.forget, seed=0))
+        except ModelError:
+            continue
+        kept.append(each)
+    names = {check.name for check, _ in kept}
+    return kept, tuple(check.name for check, _ in checks if check.name not in names)
+
+
+def _results(context: PlantedContext, checks: Sequence[tuple[PlannedCheck, Check]]) -> list[CheckResult]:
+    return holm([reported(result, planned) for planned, check in checks for result in check.run(context).results])
+
+
+def _is_true(result: CheckResult, world: PlantedWorld) -> bool | None:
+    """Whether the claim of a result holds in a world; None where that is not planted."""
+    if result.question is Question.FORGOTTEN:
+        return world.forget_is_noise
+    if result.question is Question.RETAINED:
+        return world is not PlantedWorld.BROKEN
+    return None
+
+
+def calibrate_plan(
+    resolved: ResolvedPlan, sizes: Sequence[int], runs: int, *, reporter: Reporter, device: torch.device
+) -> dict[str, Calibration]:
+    """Calibrate the checks of a plan on each of its models; changes nothing in the workspace.
+
+    Raises:
+        ModelError: a model cannot be used, a task has other masks for each picture, or no size is small enough.
+        DataError: a file is missing or changed.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as state:
+        models = ModelRun(resolved, state=Path(state), name="calibration", reporter=reporter, device=device)
+        models.require_checks()
+        checks = [(planned, models.made(planned)) for planned in resolved.plan.checks]
+        for model in resolved.plan.models:
+            pool = Pool(models.prepare(model).worlds)
+            planned = draws(pool, sizes)
+            if not planned:
+                largest = pool.largest(PlantedWorld.FORGOTTEN)
+                raise ModelError(f"{model.name}: there are only {largest} pictures to forget; give a smaller --sizes")
+            with reporter.phase(f"Calibrating on {model.name}", len(planned) * runs) as advance:
+                found[model.name] = calibrate(pool, checks, planned, runs, advance)
+    return found

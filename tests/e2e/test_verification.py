@@ -1,0 +1,140 @@
+"""How much is verified: profiles, what a policy demands, and the reference that never saw the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Finished
+from tests.e2e.office import POLICY, Done, Office
+
+LOOP = "      loop: {steps: 700, batch: 32, learning_rate: 0.002, weight_decay: 0.05, warmup: 30, schedule: cosine}\n"
+
+
+@pytest.fixture(scope="module")
+def referenced(template: Office, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A run whose policy demands a comparison with the reference."""
+    office = template.copy(tmp_path_factory.mktemp("referenced") / "office")
+    office.write_policy(POLICY + "  like-retrained: {psnr_margin: 0.5}\n")
+    return office.cu("apply", "policies/request.yaml", "--json")
+
+
+def of_set(done: Done, name: str) -> dict[str, Any]:
+    [model] = done.json["models"]
+    return {check["set"]: check for check in model["checks"] if check["name"] == name}
+
+
+def test_a_policy_that_names_the_second_goal_has_a_reference_trained(referenced: Done) -> None:
+    [model] = referenced.json["models"]
+    assert model["seconds"]["reference"] > 0
+    result = of_set(referenced, "like-retrained")["forget"]
+    assert result["gates"]
+    assert result["sample_size"] == 7
+    assert "reference" in result["reason"]
+
+
+def test_a_model_that_makes_noise_of_a_person_misses_the_second_goal_and_the_run_is_not_compliant(
+    referenced: Done,
+) -> None:
+    assert (referenced.code, referenced.json["verdict"]) == (3, "not-compliant")
+    result = of_set(referenced, "like-retrained")["forget"]
+    assert result["verdict"] == "failed"
+    assert result["value"] < -0.5  # dB: it draws the person worse than one that never saw them
+    retain = of_set(referenced, "like-retrained")["retain"]
+    assert abs(retain["value"]) < abs(result["value"])
+
+
+def test_asked_for_on_the_command_line_it_is_reported_and_decides_nothing(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    done = office.cu("apply", "policies/request.yaml", "--with-reference", "--json")
+    assert (done.code, done.json["verdict"]) == (0, "compliant"), done.err
+    assert not any(result["gates"] for result in of_set(done, "like-retrained").values())
+    plain = office.cu("plan", "policies/request.yaml", "--json").json
+    asked = office.cu("plan", "policies/request.yaml", "--with-reference", "--json").json
+    assert asked["already_done"]
+    assert not plain["already_done"]
+    assert plain["plan_digest"] != asked["plan_digest"]
+
+
+def test_without_a_reference_the_second_goal_is_skipped_and_says_how_to_ask(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    done = office.cu("apply", "policies/request.yaml", "--json")
+    result = of_set(done, "like-retrained")["forget"]
+    assert result["verdict"] == "skipped"
+    assert "--with-reference" in result["reason"]
+
+
+def test_a_model_of_unknown_training_gets_no_reference(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    office.change_workspace_file(LOOP, "")
+    done = office.cu("apply", "policies/request.yaml", "--with-reference")
+    assert done.code == 4
+    assert "training.loop" in done.err
+    assert office.ledger == []
+    assert office.link.readlink() == Path("original")
+
+
+def test_a_profile_below_what_the_policy_demands_is_refused(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    office.write_policy(POLICY.replace("verify: quick", "verify: standard"))
+    done = office.cu("plan", "policies/request.yaml", "--verify", "quick")
+    assert done.code == 2
+    assert "demands at least `verify: standard`" in done.err
+    done = office.cu("plan", "policies/request.yaml", "--verify", "through")
+    assert done.code == 2
+    assert "known: quick, standard, thorough" in done.err
+
+
+def test_a_higher_profile_adds_checks_that_are_only_reported(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    planned = {
+        profile: {check["name"]: check["decides"] for check in done.json["plan"]["checks"]}
+        for profile in ("quick", "standard", "thorough")
+        if (done := office.cu("plan", "policies/request.yaml", "--verify", profile, "--json"))
+    }
+    assert planned["quick"].keys() < planned["standard"].keys() < planned["thorough"].keys()
+    decisive = {name for name, decides in planned["thorough"].items() if decides}
+    assert decisive == {"artefact", "retain-drift", "retrieval-leak"}
+
+
+def test_every_figure_of_a_bundle_repeats_to_the_last_bit(compliant: Finished, tmp_path: Path) -> None:
+    office = compliant.office.copy(tmp_path / "office")
+    bundle = Path("workspace/evidence") / Path(compliant.done.json["bundle"]).name
+    before = office.snapshot()
+    done = office.cu("verify", str(bundle), "--rerun", "--json")
+    assert done.code == 0, done.err
+    rerun = done.json["rerun"]
+    assert rerun["same_environment"]
+    assert (rerun["repeats"], rerun["different"], rerun["beyond"]) == (True, 0, [])
+    assert rerun["compared"] > 100
+    assert office.snapshot() == before
+
+
+def test_a_candidate_that_was_swapped_cannot_be_measured_again(compliant: Finished, tmp_path: Path) -> None:
+    office = compliant.office.copy(tmp_path / "office")
+    candidate = office.link.resolve() / "model.safetensors"
+    candidate.write_bytes((office.root / "models" / "face-mae" / "original" / "model.safetensors").read_bytes())
+    bundle = Path("workspace/evidence") / Path(compliant.done.json["bundle"]).name
+    done = office.cu("verify", str(bundle), "--rerun")
+    assert done.code == 4
+    assert "not those that were recorded" in done.err
+
+
+def test_a_changed_policy_is_not_that_of_the_bundle(compliant: Finished, tmp_path: Path) -> None:
+    office = compliant.office.copy(tmp_path / "office")
+    office.write_policy(POLICY.replace("at_most: 0.40", "at_most: 0.41"))
+    bundle = Path("workspace/evidence") / Path(compliant.done.json["bundle"]).name
+    done = office.cu("verify", str(bundle), "--rerun")
+    assert done.code == 4
+    assert "the policy" in done.err
+
+
+def test_a_damaged_bundle_is_not_measured_at_all(compliant: Finished, tmp_path: Path) -> None:
+    office = compliant.office.copy(tmp_path / "office")
+    bundle = office.evidence / Path(compliant.done.json["bundle"]).name
+    (bundle / "plan.json").write_bytes((bundle / "plan.json").read_bytes() + b" ")
+    done = office.cu("verify", str(bundle.relative_to(office.folder)), "--rerun")
+    assert done.code == 4
+    assert "plan.json: changed" in done.err
