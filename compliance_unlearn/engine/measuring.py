@@ -45,6 +45,7 @@ from compliance_unlearn.engine.environment import environment
 from compliance_unlearn.engine.images import RecordImages, notes
 from compliance_unlearn.engine.loop import resolved_precision
 from compliance_unlearn.engine.noise import GaussianNoise, identity_noise, training_noise
+from compliance_unlearn.engine.outputs_on_disk import OutputsOnDisk
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.randomness import generator_for
 from compliance_unlearn.engine.reference import Reference
@@ -165,6 +166,7 @@ class ModelRun:
             noise=noise,
             original=self._as_exported(planned, source, original),
             seed=planned.loop.seed,
+            kept=OutputsOnDisk(self._state / planned.name / "outputs", self._identity()),
             load=lambda folder, task: self._adapter(planned, task).load(folder, self._device).replica(),
         )
         said = self._said(planned, sets, images, retain)

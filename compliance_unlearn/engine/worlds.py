@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from cu_audit.canonical import files_sha256, folder_files
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT
 
 from compliance_unlearn.api import (
@@ -26,6 +27,7 @@ from compliance_unlearn.api import (
 )
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.loop import Loop, LoopState
+from compliance_unlearn.engine.outputs_on_disk import OutputsOnDisk
 from compliance_unlearn.engine.randomness import generator_for
 
 CHUNK = 64
@@ -48,6 +50,7 @@ class MeasuredWorlds:
         original: Path,
         seed: int,
         load: Callable[[Path, Task | None], ModelAdapter],
+        kept: OutputsOnDisk | None = None,
     ) -> None:
         """Set up the original's worlds; `add` adds others.
 
@@ -59,7 +62,9 @@ class MeasuredWorlds:
             original: exported folder of O.
             seed: of the run.
             load: reads a model of this family from its folder, for another task if one is given.
+            kept: keeps outputs for a run that is killed and carried on; None computes them anew.
         """
+        self._kept = kept
         self._seed = seed
         self._load = load
         self._sets = sets
@@ -126,7 +131,8 @@ class MeasuredWorlds:
             generator = self.generator(f"noise part {part}")
             model = self._models[World.ORIGINAL]
             noise = self._noise.sample(count, generator)
-            made = reconstruct(model, noise, model.views(count, generator))
+            views = model.views(count, generator)
+            made = self._reconstructed(World.ORIGINAL, f"noise part {part} of {count}", noise, views)
             self._noise_outputs[key] = Outputs(noise, made.images, made.generated, torch.full((count,), -1))
         return self._noise_outputs[key]
 
@@ -201,8 +207,28 @@ class MeasuredWorlds:
         if world is World.TRUTH:
             original = self.outputs(World.ORIGINAL, name)
             return replace(original, images=truth)
-        made = reconstruct(self._model_of(world), self._fed(world, name), views)
+        made = self._reconstructed(world, name, self._fed(world, name), views)
         return Outputs(truth, made.images, made.generated, self._subjects[name])
+
+    def _reconstructed(self, world: World, shown: str, images: torch.Tensor, views: Views) -> Reconstruction:
+        """What a world's model makes of images, from disk if this run computed it before.
+
+        Args:
+            world: whose model.
+            shown: names the images and their masks.
+            images: ``[n, channels, height, width]``.
+            views: of each.
+        """
+        model = self._model_of(world)
+        if self._kept is None:
+            return reconstruct(model, images, views)
+
+        def compute() -> dict[str, torch.Tensor]:
+            return vars(reconstruct(model, images, views))
+
+        folder = self._folders[World.ORIGINAL if world is World.NOISE else world]
+        weights = files_sha256(folder_files(folder))
+        return Reconstruction(**self._kept.get((world, weights, shown), compute))
 
     def _fed(self, world: World, name: str) -> torch.Tensor:
         """What a world's model is shown in place of a set."""

@@ -14,6 +14,7 @@ from compliance_unlearn.api import RandomMask, Views, World
 from compliance_unlearn.engine import worlds as worlds_module
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.noise import identity_noise
+from compliance_unlearn.engine.outputs_on_disk import OutputsOnDisk
 from compliance_unlearn.engine.worlds import MeasuredWorlds, reconstruct
 from tests.unit.engine.small import folder_of_pictures, records_of, small_model
 
@@ -38,7 +39,11 @@ class WholeImageAdapter(EchoAdapter):
 
 
 def measured(
-    folder: Path, seed: int = 0, sets: tuple[str, ...] = tuple(PREFIXES), model: type[EchoAdapter] = EchoAdapter
+    folder: Path,
+    seed: int = 0,
+    sets: tuple[str, ...] = tuple(PREFIXES),
+    model: type[EchoAdapter] = EchoAdapter,
+    kept: OutputsOnDisk | None = None,
 ) -> MeasuredWorlds:
     """Worlds over 5 + 2 + 9 pictures."""
     source = folder_of_pictures(folder, {"train/s1": 5, "test/s1": 2, "train/s2": 9})
@@ -53,6 +58,7 @@ def measured(
         noise=identity_noise(original),
         original=folder,
         seed=seed,
+        kept=kept,
         load=lambda folder, task: small_model(task or RandomMask(ratio=0.5)),
     )
 
@@ -183,3 +189,48 @@ def test_a_sampled_set_says_how_large_it_is(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(worlds_module, "MEASURED_AT_MOST", 4)
     worlds = measured(tmp_path)
     assert dict(worlds.totals) == {FORGET: 5, FORGET_HELD_OUT: 2, RETAIN: 9}
+
+
+def weights(folder: Path, content: bytes) -> Path:
+    """A folder of weights, as far as its digest goes."""
+    folder.mkdir(exist_ok=True)
+    (folder / "echo.safetensors").write_bytes(content)
+    return folder
+
+
+def test_outputs_of_a_killed_run_are_read_and_not_computed_again(tmp_path: Path) -> None:
+    state, pictures = tmp_path / "state", tmp_path / "pictures"
+    first = measured(pictures, kept=OutputsOnDisk(state, "run"))
+    known = [first.outputs(World.ORIGINAL, FORGET), first.noise_outputs("part", 7)]
+    again = measured(pictures, model=CountingAdapter, kept=OutputsOnDisk(state, "run"))
+    read = [again.outputs(World.ORIGINAL, FORGET), again.noise_outputs("part", 7)]
+    for one, other in zip(known, read, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.generated, other.generated)
+    counting = again._models[World.ORIGINAL]
+    assert isinstance(counting, CountingAdapter)
+    assert counting.reconstructed == 0
+    again.outputs(World.ORIGINAL, RETAIN)
+    assert counting.reconstructed == 9
+
+
+def test_outputs_of_other_weights_another_run_or_a_broken_file_are_not_taken(tmp_path: Path) -> None:
+    state, pictures = tmp_path / "state", tmp_path / "pictures"
+
+    def reconstructed(kept: OutputsOnDisk, folder: Path) -> int:
+        worlds = measured(pictures, kept=kept)
+        frozen = small_model(RandomMask(ratio=0.5), seed=1)
+        candidate = CountingAdapter(frozen.params, frozen.task)
+        candidate.network = frozen.network
+        worlds.add(World.CANDIDATE, candidate, folder)
+        worlds.outputs(World.CANDIDATE, FORGET)
+        return candidate.reconstructed
+
+    one, other = weights(tmp_path / "one", b"one"), weights(tmp_path / "other", b"other")
+    run = OutputsOnDisk(state, "run")
+    assert [reconstructed(run, one), reconstructed(run, one)] == [5, 0]
+    assert reconstructed(run, other) == 5
+    assert reconstructed(OutputsOnDisk(state, "another run"), one) == 5
+    for file in state.iterdir():
+        file.write_bytes(file.read_bytes()[:-10])
+    assert reconstructed(run, one) == 5
