@@ -25,6 +25,45 @@ def frechet_distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return max(0.0, float((means[0] - means[1]).square().sum() + spread - 2.0 * shared))
 
 
+def frechet_influence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Influence of each pair on `frechet_distance`: how much it grows as pair i gets more weight, ``[n]``, mean 0.
+
+    The derivative by the weight of a pair. With M = A·Bᵀ = U·S·Vᵀ for centred samples A and B, the sum of S changes by
+    half of (U·S·Uᵀ + V·S·Vᵀ) at i: the derivative of a nuclear norm.
+
+    Args:
+        one: ``[n, d]``, n at least 2.
+        other: ``[n, d]``, row i belongs to row i of ``one``.
+    """
+    count = len(one)
+    first, second = (sample.double() - sample.double().mean(dim=0) for sample in (one, other))
+    left, roots, right = torch.linalg.svd(first @ second.T / (count - 1))
+    shared = (left * roots * left).sum(dim=1) + (right.T * roots * right.T).sum(dim=1)
+    spread = (first.square() + second.square()).sum(dim=1) / (count - 1)
+    moved = 2.0 * (first - second) @ (one.double().mean(dim=0) - other.double().mean(dim=0))
+    influence: torch.Tensor = moved + count * (spread - shared)
+    return influence - influence.mean()
+
+
+def paired_kernel_terms(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """What each pair adds to the kernel distance of a sample of pairs, ``[n]``; the distance is the mean.
+
+    `kernel_distance` is unbiased for two samples drawn apart. Where row i of both belongs together, as output and truth
+    do, the pairs (i, i) are left out between the samples too (Gretton et al., 2012, equation 4).
+
+    Args:
+        one: ``[n, d]``, n at least 2.
+        other: ``[n, d]``.
+    """
+    from torchmetrics.image.kid import poly_kernel
+
+    one, other = one.double(), other.double()
+    between = poly_kernel(one, other)
+    terms = poly_kernel(one, one) + poly_kernel(other, other) - between - between.T
+    rows: torch.Tensor = (terms.sum(dim=1) - terms.diagonal()) / (len(one) - 1)
+    return rows
+
+
 def kernel_distance(one: torch.Tensor, other: torch.Tensor) -> float:
     """Kernel distance of two samples of the same size (Bińkowski et al., 2018), unbiased: around 0 for equals.
 

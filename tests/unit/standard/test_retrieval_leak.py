@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN, Verdict
-from cu_standard.checks.retrieval_leak import Ranks, RetrievalLeak
+from cu_standard.checks.retrieval_leak import RetrievalLeak
 from cu_standard.params import RetrievalLeakParams
+from cu_standard.retrieval import Ranks
 
 from compliance_unlearn.api import Measurement, Outputs, World
 from tests.unit.standard.planted import Planted, answers_noise, collapses, deciding, keeps, not_numbers, of_set
@@ -125,3 +126,10 @@ def test_the_reciprocal_rank_is_reported_before_and_after() -> None:
 def test_ranks_count_from_one() -> None:
     ranks = Ranks(torch.tensor([1, 4, 2, 1]))
     assert (ranks.hits, ranks.share, ranks.mean_reciprocal) == (2, 0.5, (1 + 0.25 + 0.5 + 1) / 4)
+
+
+def test_the_p_value_and_the_smallest_leak_that_would_show_are_those_of_the_binomial() -> None:
+    result = of_set(measured(Planted()), FORGET_ALL)
+    assert (result.sample_size, result.value) == (10, 0.0)
+    assert result.p_value == pytest.approx(0.7**10)
+    assert result.detectable == pytest.approx(0.2589, abs=1e-4)

@@ -6,7 +6,14 @@ import math
 
 import pytest
 import torch
-from cu_standard.scores import class_score, frechet_distance, kernel_distance, similarity
+from cu_standard.scores import (
+    class_score,
+    frechet_distance,
+    frechet_influence,
+    kernel_distance,
+    paired_kernel_terms,
+    similarity,
+)
 
 
 def normal(count: int, dimensions: int, seed: int) -> torch.Tensor:
@@ -50,6 +57,31 @@ def test_frechet_needs_no_more_pictures_than_dimensions() -> None:
     near = frechet_distance(normal(20, 300, 1), normal(20, 300, 2))
     far = frechet_distance(normal(20, 300, 1), normal(20, 300, 2) + 1.0)
     assert 0.0 < near < far < math.inf
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(40, 5), (12, 60)])
+def test_the_influence_of_a_pair_is_how_the_distance_moves_with_its_weight(count: int, dimensions: int) -> None:
+    one, other = normal(count, dimensions, 1), 0.7 * normal(count, dimensions, 1) + 0.3 * normal(count, dimensions, 2)
+    influence = frechet_influence(one, other)
+    assert float(influence.mean()) == pytest.approx(0.0, abs=1e-9)
+    many = 10
+    more = [torch.cat([*[sample] * many, sample[:1]]) for sample in (one, other)]
+    fewer = [torch.cat([sample[1:], *[sample] * (many - 1)]) for sample in (one, other)]
+    moved = (frechet_distance(*more) - frechet_distance(*fewer)) / 2
+    assert moved == pytest.approx(float(influence[0]) / (many * count), rel=0.1)  # n - 1 differs
+
+
+def test_the_kernel_distance_of_pairs_is_unbiased_where_output_and_truth_belong_together() -> None:
+    """Two samples of one distribution whose rows are alike: the distance is 0, on average over draws."""
+    terms = []
+    for seed in range(200):
+        shared = normal(20, 8, 2 * seed)
+        noise = 0.3 * normal(20, 8, 2 * seed + 1)
+        terms.append(float(paired_kernel_terms(shared + noise, shared - noise).mean()))
+    found = torch.tensor(terms)
+    assert abs(float(found.mean())) < 3 * float(found.std()) / math.sqrt(len(found))
+    moved = normal(20, 8, 0)
+    assert float(paired_kernel_terms(moved, moved + 0.5).mean()) > 0.05
 
 
 def test_the_kernel_distance_of_one_distribution_is_about_zero_and_of_two_is_not() -> None:

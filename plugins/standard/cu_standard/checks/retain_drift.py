@@ -5,16 +5,31 @@ subject are one cluster. Null hypothesis: the mean drop is at least the margin. 
 bound is within it. The largest drop of any subject is bounded from above by the largest of the subjects' upper bounds:
 an intersection-union test (Berger, 1982), which needs no correction for the number of subjects. The lower bound is
 corrected (Bonferroni).
+
+Near neighbours of the forget set, the tenth of retained pictures whose hidden content is most like that of pictures to
+forget, are tested apart from the others: harm shows there first. Which they are does not depend on any model.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from cu_audit.records import RETAIN, RETAIN_HELD_OUT, CheckResult, Control, Interval, Verdict
+from cu_audit.records import (
+    FORGET,
+    RETAIN,
+    RETAIN_HELD_OUT,
+    BeforeAfter,
+    CheckResult,
+    Control,
+    Interval,
+    Question,
+    Verdict,
+)
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
+from cu_standard.neighbours import drop_histogram, nearest_retained
 from cu_standard.params import RetainDriftParams
 from cu_standard.statistics import at_most, cluster_means, finite_mean, mean_interval, peak_signal_noise_ratio
 
@@ -24,34 +39,88 @@ QUANTISED = 20.0 * math.log10(255.0 * math.sqrt(12.0))
 """PSNR of rounding to 8 bits, 58.9 dB: what is above differs by less than pictures can show, and may be infinite."""
 
 
+NEAR, FAR = "near-neighbours", "far-neighbours"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Retained pictures before and after, and as a model that answers everything with noise outputs has them."""
+
+    name: str
+    before: Outputs
+    after: Outputs
+    noise: Outputs
+
+    @classmethod
+    def of(cls, context: CheckContext, name: str) -> Pictures:
+        """Of a whole set."""
+        worlds = (World.ORIGINAL, World.CANDIDATE, World.NOISE)
+        return cls(name, *(context.outputs(world, name) for world in worlds))
+
+    def picked(self, name: str, chosen: torch.Tensor) -> Pictures:
+        """Those chosen, boolean ``[n]``, under another name."""
+        parts = (
+            Outputs(part.truth[chosen], part.images[chosen], part.generated[chosen], part.subjects[chosen])
+            for part in (self.before, self.after, self.noise)
+        )
+        return Pictures(name, *parts)
+
+    @property
+    def drops(self) -> torch.Tensor:
+        """Mean drop of each cluster in dB."""
+        return cluster_means(drop(self.before, self.after), self.before.subjects)
+
+    def control(self, margin: float) -> Control:
+        """The noise outputs must fail on these very pictures."""
+        drops = cluster_means(drop(self.before, self.noise), self.before.subjects)
+        interval = mean_interval(drops)
+        return Control(
+            name="model that answers everything with noise outputs",
+            expected="fails: the drop is above the margin",
+            value=finite_mean(drops),
+            behaved=interval is not None and at_most(interval, margin) is Verdict.FAILED,
+        )
+
+
 class RetainDrift(Check):
-    """Mean drop on retain and on held-out retain, and that of the subject who lost most."""
+    """Mean drop on retain and on held-out retain, that of the subject who lost most, and that of near neighbours."""
 
     def __init__(self, params: RetainDriftParams) -> None:
         self._params = params
 
     def _run(self, context: CheckContext) -> Measurement:
-        results = []
-        for name in (RETAIN, RETAIN_HELD_OUT):
-            if context.counts.get(name):
-                results.append(self._mean_drop(context, name))
-        if RETAIN in {result.set for result in results}:
-            worst = self._worst_subject(context)
-            results += [worst] if worst else []
-        return Measurement(results=tuple(results))
+        sets = [name for name in (RETAIN, RETAIN_HELD_OUT) if context.counts.get(name)]
+        results = [self._mean_drop(Pictures.of(context, name), self._params.psnr_drop_at_most) for name in sets]
+        if RETAIN not in sets:
+            return Measurement(results=tuple(results))
+        worst = self._worst_subject(context)
+        results += [worst] if worst else []
+        if not context.counts.get(FORGET):
+            return Measurement(results=tuple(results))
+        near, measured_by = nearest_retained(context)
+        pictures = Pictures.of(context, RETAIN)
+        parts = (pictures.picked(NEAR, near), pictures.picked(FAR, ~near))
+        return Measurement(
+            results=(*results, *self._neighbours(*parts, measured_by)),
+            metrics={f"psnr_{part.name}": {RETAIN: _mean_psnr(part)} for part in parts if len(part.before)},
+            plots=drop_histogram(
+                {part.name: drop(part.before, part.after) for part in parts},
+                self._params.near_drop_at_most,
+                measured_by,
+            ),
+        )
 
-    def _mean_drop(self, context: CheckContext, name: str) -> CheckResult:
-        before, after = context.outputs(World.ORIGINAL, name), context.outputs(World.CANDIDATE, name)
-        drops = cluster_means(drop(before, after), before.subjects)
+    def _mean_drop(self, pictures: Pictures, margin: float) -> CheckResult:
+        drops = pictures.drops
         interval = mean_interval(drops)
-        margin = self._params.psnr_drop_at_most
-        control = self._control(context, name)
-        verdict, reason = _judge(interval, margin, after, control)
+        control = pictures.control(margin)
+        verdict, reason = _judge(interval, margin, pictures.after, control)
         if interval is not None and not reason:
             reason = f"mean drop {drops.mean():.2f} dB, upper bound {interval.high:.2f} dB, allowed {margin:.2f} dB"
         return CheckResult(
             name="retain-drift",
-            set=name,
+            set=pictures.name,
+            question=Question.RETAINED,
             claim="For pictures that are not to be forgotten the model is as good as before, within the margin.",
             verdict=verdict,
             gates=True,
@@ -59,25 +128,34 @@ class RetainDrift(Check):
             unit="dB",
             interval=interval,
             threshold=margin,
-            sample_size=len(before),
+            sample_size=len(pictures.before),
             controls=(control,),
             reason=reason,
             not_tested="Tasks and masks other than the model's own.",
         )
 
-    def _control(self, context: CheckContext, name: str) -> Control:
-        before, broken = context.outputs(World.ORIGINAL, name), context.outputs(World.NOISE, name)
-        drops = cluster_means(drop(before, broken), before.subjects)
-        interval = mean_interval(drops)
-        return Control(
-            name="model that answers everything with noise outputs",
-            expected="fails: the drop is above the margin",
-            value=finite_mean(drops),
-            behaved=interval is not None and at_most(interval, self._params.psnr_drop_at_most) is Verdict.FAILED,
-        )
+    def _neighbours(self, near: Pictures, far: Pictures, measured_by: str) -> tuple[CheckResult, ...]:
+        """Results on near and far neighbours, where a margin was set for the near ones."""
+        margin = self._params.near_drop_at_most
+        if margin is None:
+            return ()
+        claim = "For the retained pictures that are most like those to forget the model is as good as before."
+        result = self._mean_drop(near, margin)
+        update = {"claim": claim, "reason": f"{result.reason}; nearness by {measured_by}"}
+        if len(near.drops) < 2:
+            update |= {
+                "verdict": Verdict.INCONCLUSIVE,
+                "reason": "all near neighbours are of one subject, so no bound exists",
+            }
+        found = [result.model_copy(update=update)]
+        if len(far.before):
+            others = self._mean_drop(far, margin)
+            found.append(others.model_copy(update={"gates": False, "reason": f"for comparison: {others.reason}"}))
+        return tuple(found)
 
     def _worst_subject(self, context: CheckContext) -> CheckResult | None:
-        before, after = context.outputs(World.ORIGINAL, RETAIN), context.outputs(World.CANDIDATE, RETAIN)
+        pictures = Pictures.of(context, RETAIN)
+        before, after = pictures.before, pictures.after
         known = torch.unique(before.subjects[before.subjects >= 0]).tolist()
         if not known:
             return self._without_subjects(before)
@@ -86,7 +164,7 @@ class RetainDrift(Check):
         single = [float(values) for values in subjects if len(values) == 1]
         worst = max(subjects, key=_severity)
         interval = largest_mean_interval(subjects)
-        margin, control = self._params.worst_subject_drop_at_most, self._control(context, RETAIN)
+        margin, control = self._params.worst_subject_drop_at_most, pictures.control(self._params.psnr_drop_at_most)
         if margin is None:
             verdict, reason = Verdict.INCONCLUSIVE, "reported only: no margin was set"
         else:
@@ -101,6 +179,7 @@ class RetainDrift(Check):
         return CheckResult(
             name="retain-drift",
             set=WORST_SUBJECT,
+            question=Question.RETAINED,
             claim="No single retained subject lost more than the margin.",
             verdict=verdict,
             gates=margin is not None,
@@ -122,6 +201,7 @@ class RetainDrift(Check):
         return CheckResult(
             name="retain-drift",
             set=WORST_SUBJECT,
+            question=Question.RETAINED,
             claim="No single retained subject lost more than the margin.",
             verdict=Verdict.INCONCLUSIVE,
             gates=True,
@@ -136,8 +216,15 @@ class RetainDrift(Check):
 
 def drop(before: Outputs, after: Outputs) -> torch.Tensor:
     """Drop of PSNR in dB of each image, ``[n]``; what is better than `QUANTISED` counts as that."""
-    one, other = (peak_signal_noise_ratio(outputs).double().clamp(max=QUANTISED) for outputs in (before, after))
-    return one - other
+    return _psnr(before) - _psnr(after)
+
+
+def _psnr(outputs: Outputs) -> torch.Tensor:
+    return peak_signal_noise_ratio(outputs).double().clamp(max=QUANTISED)
+
+
+def _mean_psnr(pictures: Pictures) -> BeforeAfter:
+    return BeforeAfter(before=finite_mean(_psnr(pictures.before)), after=finite_mean(_psnr(pictures.after)))
 
 
 def largest_mean_interval(subjects: list[torch.Tensor]) -> Interval | None:

@@ -8,46 +8,22 @@ is within it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from cu_audit.records import (
     FORGET,
     FORGET_ALL,
     FORGET_HELD_OUT,
-    RETAIN,
-    RETAIN_HELD_OUT,
     BeforeAfter,
     CheckResult,
     Control,
+    Question,
     Verdict,
 )
 
-from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
+from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_standard.params import RetrievalLeakParams
-from cu_standard.statistics import at_most, percent_up, share_interval
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Rank of each record's truth among the candidates, 1 is first: integer ``[n]``."""
-
-    ranks: torch.Tensor
-
-    @property
-    def hits(self) -> int:
-        """Records whose truth comes first."""
-        return int((self.ranks == 1).sum())
-
-    @property
-    def share(self) -> float:
-        """hits@1."""
-        return self.hits / len(self.ranks)
-
-    @property
-    def mean_reciprocal(self) -> float:
-        """Mean reciprocal rank (MRR), in (0, 1]."""
-        return float((1.0 / self.ranks.double()).mean())
+from cu_standard.retrieval import Ranks, pictures_to_hide_among
+from cu_standard.statistics import BOUND_LEVEL, at_most, percent_up, share_interval, share_p_value
 
 
 class RetrievalLeak(Check):
@@ -57,49 +33,23 @@ class RetrievalLeak(Check):
         self._params = params
 
     def _run(self, context: CheckContext) -> Measurement:
-        gallery = self._gallery(context)
+        gallery = pictures_to_hide_among(context, self._params.distractors)
         sets = [name for name in (FORGET, FORGET_HELD_OUT) if context.counts.get(name)]
         sets += [FORGET_ALL] if len(sets) > 1 else []
         results = [self._result(context, name, gallery, gates=name == sets[-1]) for name in sets]
         results = [_undiluted(result, results) if result.set == FORGET_ALL else result for result in results]
         reciprocal = {
             name: BeforeAfter(
-                before=self._rank(context.outputs(World.ORIGINAL, name), gallery).mean_reciprocal,
-                after=self._rank(context.outputs(World.CANDIDATE, name), gallery).mean_reciprocal,
+                before=Ranks.of(context.outputs(World.ORIGINAL, name), gallery).mean_reciprocal,
+                after=Ranks.of(context.outputs(World.CANDIDATE, name), gallery).mean_reciprocal,
             )
             for name in sets
         }
         return Measurement(results=tuple(results), metrics={"retrieval_mrr": reciprocal})
 
-    def _gallery(self, context: CheckContext) -> torch.Tensor:
-        """Images of other subjects, ``[m, channels, height, width]``, in a fixed random order."""
-        own, others = (
-            [context.outputs(World.ORIGINAL, name) for name in names if context.counts.get(name)]
-            for names in ((FORGET, FORGET_HELD_OUT), (RETAIN, RETAIN_HELD_OUT))
-        )
-        if not own or not others:
-            return torch.empty(0)
-        forgotten = torch.cat([outputs.subjects for outputs in own])
-        subjects = torch.cat([outputs.subjects for outputs in others])
-        # A policy may forget some pictures of a subject and keep others: truth cannot hide among those.
-        images = torch.cat([outputs.truth for outputs in others])[~torch.isin(subjects, forgotten[forgotten >= 0])]
-        order = torch.randperm(len(images), generator=context.generator("retrieval gallery"))
-        return images[order[: self._params.distractors]]
-
-    @staticmethod
-    def _rank(outputs: Outputs, gallery: torch.Tensor) -> Ranks:
-        if not len(gallery):
-            return Ranks(torch.ones(len(outputs), dtype=torch.long))
-        ranks = []
-        for output, truth, mask in zip(outputs.images, outputs.truth, outputs.generated, strict=True):
-            pixels = mask.expand_as(truth)
-            distances = (gallery[:, pixels] - output[pixels]).norm(dim=1)
-            ranks.append(1 + int((distances <= (truth[pixels] - output[pixels]).norm()).sum()))
-        return Ranks(torch.tensor(ranks))
-
     def _result(self, context: CheckContext, name: str, gallery: torch.Tensor, *, gates: bool) -> CheckResult:
         chance = 1.0 / (len(gallery) + 1)
-        after = self._rank(context.outputs(World.CANDIDATE, name), gallery)
+        after = Ranks.of(context.outputs(World.CANDIDATE, name), gallery)
         interval = share_interval(after.hits, len(after.ranks))
         controls = self._controls(context, name, gallery)
         if chance > self._params.at_most / 3:
@@ -116,6 +66,7 @@ class RetrievalLeak(Check):
         return CheckResult(
             name="retrieval-leak",
             set=name,
+            question=Question.FORGOTTEN,
             claim="The hidden part of the subject's pictures cannot be picked out with the model's output.",
             verdict=verdict,
             gates=gates,
@@ -124,6 +75,8 @@ class RetrievalLeak(Check):
             interval=interval,
             threshold=self._params.at_most,
             sample_size=len(after.ranks),
+            p_value=share_p_value(after.hits, len(after.ranks), self._params.at_most),
+            detectable=1.0 - (1.0 - BOUND_LEVEL) ** (1.0 / len(after.ranks)),
             controls=controls,
             reason=reason,
             not_tested="Retrieval by a trained face recogniser, and attackers who may change the model.",
@@ -131,8 +84,8 @@ class RetrievalLeak(Check):
 
     def _controls(self, context: CheckContext, name: str, gallery: torch.Tensor) -> tuple[Control, ...]:
         """The original must be caught on this very set; noise outputs must not."""
-        caught = self._rank(context.outputs(World.ORIGINAL, name), gallery)
-        missed = self._rank(context.outputs(World.NOISE, name), gallery)
+        caught = Ranks.of(context.outputs(World.ORIGINAL, name), gallery)
+        missed = Ranks.of(context.outputs(World.NOISE, name), gallery)
         limit = self._params.at_most
         return (
             Control(
