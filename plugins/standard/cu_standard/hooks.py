@@ -115,7 +115,6 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             params=f"{PARAMS}:InformationParams",
             factory=f"{CHECKS}.information:Information",
             profile="standard",
-            tests_forgetting=True,
         ),
         CheckSpec(
             name="same-as-noise",

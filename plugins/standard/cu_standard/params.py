@@ -124,7 +124,7 @@ class InformationParams(Params):
     margin: float = Field(
         default=0.1,
         gt=0,
-        description="nats beyond chance; at 0.1 nobody tells true pairs from shuffled ones more than 61 % of the time",
+        description="nats beyond chance that a reader may gain; were 0.1 all, true pairs could be told in 61 % at most",
     )
     permutations: int = Field(default=100, ge=50, description="shuffles of the pairs, which show what chance gives")
 

@@ -5,9 +5,9 @@ a cross-fitted lower bound (InfoNCE) of the mutual information between hidden co
 (see `cu_standard.mutual_information`). Passed when the upper 95 % bound of B is within the mean of the permutation null
 plus the margin. Outputs count as 8-bit pictures.
 
-The margin of 0.1 nats: by Pinsker's inequality the distribution of true pairs and that of shuffled ones are then at
-most sqrt(0.1 / 2) = 0.22 apart, so that whoever is shown a picture and an output and asked whether they belong together
-is right at most 61 % of the time, where guessing gives 50 %.
+The margin of 0.1 nats: if that were all the information, then by Pinsker's inequality the distribution of true pairs
+and that of shuffled ones would be at most sqrt(0.1 / 2) = 0.22 apart, so that whoever is shown a picture and an output
+and asked whether they belong together would be right at most 61 % of the time, where guessing gives 50 %.
 
 The estimator was chosen by its errors on planted worlds of 64 hidden pixels, 20 a row, against the estimator of Kraskov
 et al. (2004, number 1) on 4 principal components of each side, both judged by the same rule. Times passed / failed:
@@ -25,8 +25,8 @@ KSG knows the leading components only, and passes leaks of several nats that lie
 passed some. InfoNCE passed none of these, and with 10 images says that it cannot tell; it needs about 200. Its settings
 were chosen on worlds of the same kinds (other draws), so that the table flatters it.
 
-On other worlds, which were not used to choose anything, it has clear limits. B is a lower bound: an upper bound of B is
-none of the information itself. Passed / failed:
+On other worlds, which were not used to choose its settings, it has clear limits. B is a lower bound: an upper bound of
+B is none of the information itself. Passed / failed:
 
     world                                                  n = 200 (of 20)    n = 400 (of 10)
     nothing leaks, noise outputs                                18/0            not measured

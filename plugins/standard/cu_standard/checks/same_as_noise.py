@@ -200,7 +200,7 @@ def records_needed(threshold: float) -> int:
     """Records with which outputs that nobody can tell apart would pass with probability 0.95.
 
     With fewer only luck passes, and a classifier that has seen a few pictures is no measure of what could be learnt.
-    The mean of 2n guesses has the standard error 1 / (2·sqrt(2n)), and must lie two one-sided bounds below the threshold.
+    The mean of 2n guesses has the standard error 1 / (2·sqrt(2n)), and must lie two one-sided bounds below.
     """
     from scipy.stats import norm
 
