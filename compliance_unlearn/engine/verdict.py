@@ -59,7 +59,7 @@ def sentence(outcome: Outcome, models: Mapping[str, Sequence[CheckResult]]) -> s
     passed = len(gating) - len(others)
     if outcome is Outcome.COMPLIANT:
         tests = f"all {passed} tests that decide, fixed before the run, passed on the unlearned weights"
-        return f"Compliant with the policy: {tests}."
+        return f"Compliant with the policy: {tests}.{_reported_failures(models)}"
     several = len(models) > 1
     kept = "No model was replaced." if several else "The model was not replaced."
     found = ", ".join(
@@ -68,3 +68,14 @@ def sentence(outcome: Outcome, models: Mapping[str, Sequence[CheckResult]]) -> s
     if outcome is Outcome.NOT_COMPLIANT:
         return f"Not compliant: {found}; {passed} of {len(gating)} deciding tests passed. {kept}"
     return f"Inconclusive: {found or 'no test decides'}; the data do not allow a verdict. {kept}"
+
+
+def _reported_failures(models: Mapping[str, Sequence[CheckResult]]) -> str:
+    """What must be said beside a good outcome: tests that failed and that the policy does not ask for."""
+    failed = {
+        result.name
+        for results in models.values()
+        for result in results
+        if not result.gates and result.verdict is Verdict.FAILED
+    }
+    return f" Failed, but not asked for by the policy: {', '.join(sorted(failed))}." if failed else ""

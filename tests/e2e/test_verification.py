@@ -138,3 +138,41 @@ def test_a_damaged_bundle_is_not_measured_at_all(compliant: Finished, tmp_path: 
     done = office.cu("verify", str(bundle.relative_to(office.folder)), "--rerun")
     assert done.code == 4
     assert "plan.json: changed" in done.err
+
+
+def test_calibration_tells_how_often_the_checks_of_a_policy_are_wrong(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    before = office.snapshot()
+    asked = (
+        "calibrate",
+        "policies/request.yaml",
+        "--runs",
+        "4",
+        "--sizes",
+        "5,100",
+        "--out",
+        str(tmp_path / "page.md"),
+    )
+    done = office.cu(*asked, "--json")
+    assert done.code == 0, done.err
+    found = done.json["face-mae"]
+    rates = {(rate["check"], rate["set"], rate["world"]): rate for rate in found["rates"]}
+    nothing = rates["retrieval-leak", "forget", "nothing forgotten"]
+    assert (nothing["forget"], nothing["runs"], nothing["claim_is_true"]) == (5, 4, False)
+    assert nothing["wrong"]["share"] == 0.0
+    assert rates["retain-drift", "retain", "broken for all"]["verdicts"] == {"failed": 4}
+    ended = {outcome["world"]: outcome["outcomes"] for outcome in found["outcomes"]}
+    assert "compliant" not in {**ended["nothing forgotten"], **ended["broken for all"]}
+    assert {rate["forget"] for rate in found["rates"]} == {5}  # the person has seven pictures
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| retrieval-leak on forget | 5 |" in page
+    assert office.snapshot() == before
+
+
+def test_a_size_that_the_data_do_not_allow_is_told(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    done = office.cu("calibrate", "policies/request.yaml", "--sizes", "100")
+    assert done.code == 4
+    assert "there are only 7 pictures to forget" in done.err
+    done = office.cu("calibrate", "policies/request.yaml", "--sizes", "ten")
+    assert done.code == 2

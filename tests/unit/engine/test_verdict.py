@@ -84,6 +84,18 @@ def test_of_several_models_the_sentence_names_the_one_that_stood_in_the_way() ->
     assert "all 2 tests" in sentence(Outcome.COMPLIANT, {name: [result(Verdict.PASSED)] for name in results})
 
 
+def test_a_good_outcome_names_the_tests_that_failed_without_being_asked_for() -> None:
+    results = [
+        result(Verdict.PASSED),
+        result(Verdict.FAILED, gates=False, name="probe"),
+        result(Verdict.FAILED, gates=False, name="information"),
+        result(Verdict.INCONCLUSIVE, gates=False, name="membership"),
+    ]
+    assert sentence(Outcome.COMPLIANT, {"model": results}).endswith(
+        "Failed, but not asked for by the policy: information, probe."
+    )
+
+
 def test_no_sentence_claims_erasure() -> None:
     for outcome in Outcome:
         words = sentence(outcome, {"model": [result(Verdict.PASSED)]}).lower()

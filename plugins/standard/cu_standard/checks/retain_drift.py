@@ -29,6 +29,7 @@ from cu_audit.records import (
 )
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
+from cu_standard.clusters import p_value_at_most
 from cu_standard.neighbours import drop_histogram, nearest_retained
 from cu_standard.params import RetainDriftParams
 from cu_standard.statistics import at_most, cluster_means, finite_mean, mean_interval, peak_signal_noise_ratio
@@ -129,6 +130,7 @@ class RetainDrift(Check):
             interval=interval,
             threshold=margin,
             sample_size=len(pictures.before),
+            p_value=p_value_at_most(drops, margin) if interval else None,
             controls=(control,),
             reason=reason,
             not_tested="Tasks and masks other than the model's own.",
