@@ -17,7 +17,9 @@ COMMANDS = (
     ("plan",),
     ("apply",),
     ("publish",),
+    ("calibrate",),
     ("report",),
+    ("verify",),
     ("plugins", "list"),
     ("doctor",),
 )

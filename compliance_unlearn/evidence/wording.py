@@ -28,9 +28,18 @@ SETS = {
     RETAIN: "To keep: images the model was trained on",
     RETAIN_HELD_OUT: "To keep: images the model never saw",
     "worst-subject": "To keep: the person or class that lost most",
-    "near-neighbours": "To keep: images most like those to forget",
-    "far-neighbours": "To keep: images least like those to forget",
+    "near-neighbours": "To keep: the tenth of images most like those to forget",
+    "far-neighbours": "To keep: the nine tenths of images less like those to forget",
+    "retain-kernel-distance": "To keep: images the model was trained on, by kernel distance",
+    "encoder-attacked": "To forget: images unknown to the attacker, who trains the encoder",
+    "decoder-attacked": "To forget: images unknown to the attacker, who trains the decoder",
+    "everything-attacked": "To forget: images unknown to the attacker, who trains the whole model",
+    "with-forget-pictures": "To forget: images unknown to an attacker who has others of them",
+    "without-forget-pictures": "To forget: images unknown to an attacker who has none of them",
+    "8-bit": "To forget: images the model was trained on, weights rounded to 8 bits",
+    "4-bit": "To forget: images the model was trained on, weights rounded to 4 bits",
     "weights": "The exported weights",
+    "model": "The whole model",
 }
 
 SHORT_SETS = {
@@ -57,12 +66,19 @@ VERDICTS = {
 
 METRICS = {
     "psnr": ("Likeness to the true image, pixel by pixel (PSNR)", "dB"),
+    "psnr_near-neighbours": ("Likeness to the true image (PSNR), of the tenth most like those to forget", "dB"),
+    "psnr_far-neighbours": ("Likeness to the true image (PSNR), of the nine tenths less like those to forget", "dB"),
     "ssim": ("Likeness to the true image in structure (SSIM)", ""),
     "similarity": ("Likeness to the true image as a network sees it (embedding similarity)", ""),
     "frechet": ("Unlikeness of all outputs together to the true images (Fr\u00e9chet distance)", ""),
     "kid": ("Unlikeness of all outputs together to the true images (kernel distance)", ""),
     "class_score": ("How clear and varied the outputs are to a network (class score)", ""),
     "retrieval_mrr": ("How high the true content ranks among candidates, 1 is first (mean reciprocal rank)", ""),
+    "information": ("What an output tells about the hidden content (information, a lower bound)", "nats"),
+    "divergence_from_noise": ("Unlikeness of all outputs together to outputs on noise (divergence)", "nats"),
+    "information_objective": ("What unlearning should make large: information kept, likeness to noise", "nats"),
+    "probe": ("How well a probe reads the hidden content from the encoder (correlation)", ""),
+    "residual_recovery": ("How much better outputs on changed inputs fit their own image than others'", "dB"),
 }
 """Figures that many plugins report; any other one is shown under its own name."""
 
@@ -83,7 +99,7 @@ def metric_words(name: str) -> str:
     if not known:
         return plain(name)
     words, unit = METRICS[known]
-    addition = name[len(known) + 1 :].replace("_", " ").replace("-", " ")
+    addition = name[len(known) + 1 :].replace("_", " ")
     return ", ".join(part for part in (words, addition, unit) if part)
 
 

@@ -500,5 +500,5 @@ def test_skipped_and_void_tests_are_listed_with_their_reason() -> None:
 
 def test_the_page_gives_the_commands_that_repeat_the_run() -> None:
     page = text(render_report(run_result(), POLICY, {})).split("How to repeat it", 1)[1]
-    for command in ("cu-audit verify BUNDLE", "cu verify --rerun BUNDLE", "cu apply POLICY.yaml"):
+    for command in ("cu verify BUNDLE", "cu verify --rerun BUNDLE", "cu apply POLICY.yaml"):
         assert command in page
