@@ -33,8 +33,8 @@ def calibrate(
     \b
     Examples:
       cu calibrate policies/gdpr_req_123.yaml
-      cu calibrate policies/forget_digit.yaml --runs 100 --sizes 10,100
-      cu calibrate policies/forget_digit.yaml --verify quick --out docs/results/calibration.md
+      cu calibrate policies/gdpr_req_123.yaml --runs 100 --sizes 5,7
+      cu calibrate policies/gdpr_req_123.yaml --verify quick --out calibration.md
     """
     from compliance_unlearn.cli.apply import device_named
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
@@ -118,7 +118,7 @@ def markdown(name: str, calibration: Calibration) -> str:
         named = ", ".join(f"{rate.check} on {rate.set} with {rate.forget} pictures" for rate in calibration.unfit)
         lines += ["", f"Passes where nothing was forgotten more often than allowed, so must not decide: {named}."]
     if calibration.left_out:
-        lines += ["", f"Not calibrated, since they change a model: {', '.join(calibration.left_out)}."]
+        lines += ["", f"Not calibrated, since they look at weights: {', '.join(calibration.left_out)}."]
     return "\n".join(lines)
 
 

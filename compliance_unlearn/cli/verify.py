@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compliance_unlearn.api.errors import PolicyError
+from compliance_unlearn.api.errors import PolicyError, WorkspaceError
 
 if TYPE_CHECKING:
     from cu_audit.bundle import Bundle
@@ -40,9 +40,12 @@ def verify(
       cu verify BUNDLE --rerun --policy policies/gdpr_req_123.yaml --json
     """
     from compliance_unlearn.cli.console import print_json
-    from compliance_unlearn.evidence.ledger import open_bundle
+    from compliance_unlearn.evidence.ledger import Ledger, open_bundle
 
     opened = open_bundle(bundle)
+    ledger = Ledger(opened.folder.absolute().parent)
+    if opened.sha256 not in {entry.bundle_sha256 for entry in ledger.entries}:
+        raise WorkspaceError(f"evidence is damaged: the ledger beside {opened.folder.name} does not list it")
     found = _again(opened, policy, device) if rerun else None
     if as_json:
         print_json(as_data(opened, found))

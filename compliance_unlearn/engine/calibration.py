@@ -115,7 +115,7 @@ def calibrate(
 
     Args:
         pool: what worlds are drawn from.
-        checks: as a plan has them; those that need the model behind a candidate are left out.
+        checks: as a plan has them; those that look at weights are left out.
         planned: what to draw; see `draws`.
         runs: draws of each, with seeds from 0 on.
         advance: called with 1 after each draw.
@@ -147,20 +147,23 @@ def _without_models(
     pool: Pool, checks: Sequence[tuple[PlannedCheck, Check]], planned: Sequence[Draw]
 ) -> tuple[list[tuple[PlannedCheck, Check]], tuple[str, ...]]:
     """The checks that can be calibrated, and the names of the others."""
-    kept = []
-    for each in checks:
-        try:
-            for draw in planned:
-                each[1].run(PlantedContext(pool, draw.world, draw.forget, seed=0))
-        except ModelError:
-            continue
-        kept.append(each)
+    contexts = [PlantedContext(pool, draw.world, draw.forget, seed=0) for draw in planned]
+    kept = [each for each in checks if not any(_looks_at_weights(each[1], context) for context in contexts)]
     names = {check.name for check, _ in kept}
     return kept, tuple(check.name for check, _ in checks if check.name not in names)
 
 
 def _results(context: PlantedContext, checks: Sequence[tuple[PlannedCheck, Check]]) -> list[CheckResult]:
     return holm([reported(result, planned) for planned, check in checks for result in check.run(context).results])
+
+
+def _looks_at_weights(check: Check, context: PlantedContext) -> bool:
+    """Whether a check needs the model behind a candidate."""
+    try:
+        results = check.run(context).results
+    except ModelError:
+        return True
+    return bool(results) and all(result.question is Question.WEIGHTS for result in results)
 
 
 def _is_true(result: CheckResult, world: PlantedWorld) -> bool | None:

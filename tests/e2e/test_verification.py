@@ -163,6 +163,8 @@ def test_calibration_tells_how_often_the_checks_of_a_policy_are_wrong(template: 
     assert rates["retain-drift", "retain", "broken for all"]["verdicts"] == {"failed": 4}
     ended = {outcome["world"]: outcome["outcomes"] for outcome in found["outcomes"]}
     assert "compliant" not in {**ended["nothing forgotten"], **ended["broken for all"]}
+    assert ended["forgotten"].get("not-compliant", 0) == 0
+    assert "artefact" in found["not_calibrated"]
     assert {rate["forget"] for rate in found["rates"]} == {5}  # the person has seven pictures
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| retrieval-leak on forget | 5 |" in page
@@ -176,3 +178,13 @@ def test_a_size_that_the_data_do_not_allow_is_told(template: Office, tmp_path: P
     assert "there are only 7 pictures to forget" in done.err
     done = office.cu("calibrate", "policies/request.yaml", "--sizes", "ten")
     assert done.code == 2
+
+
+def test_a_bundle_that_the_ledger_does_not_list_is_not_verified(compliant: Finished, tmp_path: Path) -> None:
+    office = compliant.office.copy(tmp_path / "office")
+    bundle = office.evidence / Path(compliant.done.json["bundle"]).name
+    assert office.cu("verify", str(bundle)).code == 0
+    (office.evidence / "ledger.jsonl").unlink()
+    done = office.cu("verify", str(bundle))
+    assert done.code == 4
+    assert "the ledger" in done.err

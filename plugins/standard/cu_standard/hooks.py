@@ -72,7 +72,7 @@ def _strategy(
 
 @hookimpl
 def cu_register_checks() -> Sequence[CheckSpec]:
-    """The checks; those without a threshold run always."""
+    """The checks; a profile runs those that have one, and a policy those that it names."""
     return (
         CheckSpec(
             name="artefact",

@@ -75,7 +75,7 @@ class RetainDriftParams(Params):
         default=None,
         gt=0,
         description="largest upper 95 % bound of the mean drop in dB of the tenth of retained pictures that are most "
-        "like those to forget; reported only, if not set",
+        "like those to forget; without it only figures and a histogram are given",
     )
 
 

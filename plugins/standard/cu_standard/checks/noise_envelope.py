@@ -5,7 +5,7 @@ of the original on noise, O(n), from its outputs on pictures, retained ones and 
 Cross-fitted: the classifier that scores a picture never saw an output on that picture or on another one of its
 subject. The envelope is the region that holds 95 % of O(n): its border is a quantile of the scores of noise outputs
 that no classifier was fitted to. Kernel exp(−γ‖x − y‖²) on generated pixels, γ = 1/(k·Var) for k pixels of variance
-Var over all fitted outputs; the choice is in docs/decisions/0006.
+Var over all fitted outputs; the choice is in docs/decisions/0008.
 
 The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
 border, which is an estimate. Never-seen pictures of the subject are a sample, and so is what was measured of a very
