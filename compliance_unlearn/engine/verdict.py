@@ -14,7 +14,8 @@ def holm(results: Sequence[CheckResult]) -> list[CheckResult]:
     """Correct the deciding results of a run for their number (Holm, 1979).
 
     The smallest p-value of m must not exceed 0.05 / m, the next one 0.05 / (m - 1), and so on; from the first that does
-    on, what passed by itself is inconclusive. Results without a p-value take no part: they are exact, or have no error rate to share.
+    on, what passed by itself is inconclusive. Results without a p-value take no part: they are exact, or have no error
+    rate to share.
 
     Args:
         results: of all models of one run.

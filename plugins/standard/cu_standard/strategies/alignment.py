@@ -47,7 +47,7 @@ class Alignment(Strategy):
         retained, retain_views, held = self._retain.draw(context, retain)
         both = student.training_view(torch.cat([images, retained]), Views.concatenated([views, retain_views]))
         found = self._seen(student, both)
-        kept = self._distance(tuple(part[half:] for part in found), held)
+        kept = self._departure(tuple(part[half:] for part in found), held)
         return self._terms(context, tuple(part[:half] for part in found), targets, kept)
 
     def _seen(self, model: ModelAdapter, degraded: Degraded) -> Features:
@@ -66,6 +66,10 @@ class Alignment(Strategy):
             targets: what the teacher makes of noise images under the same views.
             retain: distance of the retain half from what the teacher makes of it; None without retain data.
         """
+
+    def _departure(self, found: Features, held: Features) -> torch.Tensor:
+        """How far retain images have moved from what the teacher makes of them."""
+        return self._distance(found, held)
 
     def _distance(self, found: Features, wanted: Features, deepest: int | None = None) -> torch.Tensor:
         """Mean squared difference of each depth in units of its scale, summed over the ``deepest`` depths, or all."""
