@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test test-all lint format docs bench bench-table clean help
+.PHONY: demo test test-all lint format docs bench bench-table bench-calibration clean help
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench: .venv/dev.stamp ## Measure what speed claims rest on.
 
 bench-table: .venv/dev.stamp ## Compare all strategies as the paper's table does; long (TABLE=--quick: minutes).
 	$(BIN)/python -m benchmarks.table $(TABLE)
+
+bench-calibration: .venv/dev.stamp ## Find out how often the checks are wrong; about an hour.
+	$(BIN)/python benchmarks/calibration.py
 
 clean: ## Remove the environment and the demonstration's workspace.
 	rm -rf .venv demo-workspace .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -94,7 +94,8 @@ class Case:
 
     def description(self) -> dict[str, Any]:
         """All that decides what models of this case learn from."""
-        return {"model": self.entry.model_dump(mode="json"), "data": self.dataset.tree.pin.digest}
+        entry = self.entry.model_dump(mode="json", exclude={"strategies"})
+        return {"model": entry, "data": self.dataset.tree.pin.digest}
 
 
 def open_cases(

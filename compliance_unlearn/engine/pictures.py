@@ -13,6 +13,9 @@ from compliance_unlearn.workspace import Workspace
 ROWS = 6
 """Retained records in a report."""
 
+FORGOTTEN_AT_MOST = 12
+"""Outputs on records to forget in a report: enough to see what they look like, and no collection of them."""
+
 
 def report_pictures(workspace: Workspace, sets: ModelSets, worlds: MeasuredWorlds, outcome: Outcome) -> ReportPictures:
     """Retained records that the workspace marks as showable, and forget outputs of a run that passed."""
@@ -20,9 +23,10 @@ def report_pictures(workspace: Workspace, sets: ModelSets, worlds: MeasuredWorld
     if outcome is not Outcome.COMPLIANT:
         return ReportPictures(retained=rows)
     forgotten = worlds.outputs(World.CANDIDATE, FORGET)
+    shown = slice(FORGOTTEN_AT_MOST)
     return ReportPictures(
         retained=rows,
-        forgotten_after=tuple(generated_only(forgotten.images.numpy(), forgotten.generated.numpy())),
+        forgotten_after=tuple(generated_only(forgotten.images[shown].numpy(), forgotten.generated[shown].numpy())),
         forgotten_mask=forgotten.generated[0, 0].numpy(),
     )
 
