@@ -123,7 +123,7 @@ def calibrate(
     Returns:
         Rates in the order of the worlds.
     """
-    checks, left_out = _without_models(pool, checks, planned[:1])
+    checks, left_out = _without_models(pool, checks, planned[-1:])
     rates: list[Rates] = []
     outcomes: list[Outcomes] = []
     for draw in planned:
@@ -169,7 +169,8 @@ def _looks_at_weights(check: Check, context: PlantedContext) -> bool:
 def _is_true(result: CheckResult, world: PlantedWorld) -> bool | None:
     """Whether the claim of a result holds in a world; None where that is not planted."""
     if result.question is Question.FORGOTTEN:
-        return world.forget_is_noise
+        # Whether a half is enough depends on the threshold.
+        return None if world is PlantedWorld.HALF_FORGOTTEN else world.forget_is_noise
     if result.question is Question.RETAINED:
         return world is not PlantedWorld.BROKEN
     return None

@@ -121,10 +121,18 @@ class ModelRun:
     Attributes:
         state: folder for checkpoints, one sub-folder a model.
         name: of the version that each model gets.
+        keeps_outputs: keep what models made in ``state``, for a run that is killed and carried on.
     """
 
     def __init__(
-        self, resolved: ResolvedPlan, *, state: Path, name: str, reporter: Reporter, device: torch.device
+        self,
+        resolved: ResolvedPlan,
+        *,
+        state: Path,
+        name: str,
+        reporter: Reporter,
+        device: torch.device,
+        keeps_outputs: bool = False,
     ) -> None:
         self._resolved = resolved
         self._workspace = resolved.workspace
@@ -133,6 +141,7 @@ class ModelRun:
         self._name = name
         self._reporter = reporter
         self._device = device
+        self._keeps_outputs = keeps_outputs
 
     def prepare(self, planned: PlannedModel) -> Prepared:
         """Verify the files, load the weights and decode the images; reads only.
@@ -166,7 +175,7 @@ class ModelRun:
             noise=noise,
             original=self._as_exported(planned, source, original),
             seed=planned.loop.seed,
-            kept=OutputsOnDisk(self._state / planned.name / "outputs", self._identity()),
+            kept=self._kept(planned),
             load=lambda folder, task: self._adapter(planned, task).load(folder, self._device).replica(),
         )
         said = self._said(planned, sets, images, retain)
@@ -229,6 +238,11 @@ class ModelRun:
         check = self._registry.make(registered, self._registry.params(registered, planned.params))
         assert isinstance(check, Check)
         return check
+
+    def _kept(self, planned: PlannedModel) -> OutputsOnDisk | None:
+        if not self._keeps_outputs:
+            return None
+        return OutputsOnDisk(self._state / planned.name / "outputs", self._identity())
 
     def _adapter(self, planned: PlannedModel, task: Task | None = None) -> ModelAdapter:
         registered = self._registry.find(AdapterSpec, planned.adapter)

@@ -224,6 +224,8 @@ class Planner:
         kept = RecordSet([*sets[RETAIN], *sets[RETAIN_HELD_OUT]])
         forgotten = self._standing.select(name, kept, entries, policy.request.id)
         sets |= {part: sets[part] - forgotten for part in (RETAIN, RETAIN_HELD_OUT)}
+        if sets[FORGET] and not sets[RETAIN]:
+            raise DataError(f"nothing that model {name} was trained on would be retained; withdraw the model instead")
         retain_dataset, retain = self._retain(dataset, sets, forgotten)
         return ModelSets(dataset, sets, retain_dataset, retain, forgotten)
 

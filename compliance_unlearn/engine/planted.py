@@ -17,6 +17,7 @@ import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN, RETAIN_HELD_OUT
 
 from compliance_unlearn.api import (
+    DataError,
     FeatureNet,
     LoopSettings,
     LossTerms,
@@ -31,8 +32,8 @@ from compliance_unlearn.api import (
 from compliance_unlearn.engine.randomness import generator_for
 from compliance_unlearn.engine.worlds import MeasuredWorlds, encode, joined
 
-NOISE_OUTPUTS = 4096
-"""Outputs on noise that are computed once; a draw takes them from a new random order."""
+NOISE_OUTPUTS = 8192
+"""Outputs on noise that are computed once; a draw takes them from a new random order, none twice."""
 
 AT_MOST = {FORGET_HELD_OUT: 100, RETAIN: 1000, RETAIN_HELD_OUT: 100}
 """Pictures of a draw, so that a check takes seconds."""
@@ -237,9 +238,11 @@ class PlantedContext:
         return [name for name in (FORGET, FORGET_HELD_OUT) if name in self._drawn]
 
     def _noise_rows(self, count: int) -> torch.Tensor:
-        """Rows of the pool's noise that nothing else of this draw uses, as long as there are enough."""
-        rows = self._order[(torch.arange(count) + self._used) % NOISE_OUTPUTS]
+        """Rows of the pool's noise that nothing else of this draw uses."""
+        rows = self._order[self._used : self._used + count]
         self._used += count
+        if self._used > NOISE_OUTPUTS:
+            raise DataError(f"the checks ask for more than {NOISE_OUTPUTS} outputs on noise; name fewer of them")
         return rows
 
     def _rows_of(self, world: World, name: str) -> _Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from compliance_unlearn.api import LoopSettings, ModelAdapter, ModelError
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.training import BaseTraining
+
+NAME_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Reference:
             ModelError: the family cannot be trained here, or the workspace describes another architecture than the
                 original has.
         """
-        folder = self.state / "reference"
+        made_by = hashlib.sha256(self.identity.encode()).hexdigest()[:NAME_DIGITS]
+        folder = self.state / f"reference-{made_by}"
         if folder.exists():
             return folder
         training = BaseTraining(

@@ -70,6 +70,7 @@ class Run:
             reused = self._bundle_folder.exists()
             if not reused:
                 self._refuse_blocked()
+                self._sweep()
                 self._check_space()
                 self._carry_out()
             bundle = open_bundle(self._bundle_folder)
@@ -85,6 +86,12 @@ class Run:
         blocking = [finding.message for finding in self._resolved.findings if finding.severity == "block"]
         if blocking:
             raise PolicyError("the plan was blocked: " + "; ".join(blocking))
+
+    def _sweep(self) -> None:
+        """Remove what runs of other plans of this request left: they hold outputs on the records to forget."""
+        for folder in self._state.parent.glob(f"{self._resolved.plan.request}-*"):
+            if folder != self._state and len(folder.name) == len(self._state.name):
+                shutil.rmtree(folder)
 
     def _check_space(self) -> None:
         weights = sum(
@@ -109,7 +116,12 @@ class Run:
     def _carry_out(self) -> None:
         started = self._clock()
         models = ModelRun(
-            self._resolved, state=self._state, name=self._name, reporter=self._reporter, device=self._device
+            self._resolved,
+            state=self._state,
+            name=self._name,
+            reporter=self._reporter,
+            device=self._device,
+            keeps_outputs=True,
         )
         # All models first, so that one that cannot be used is found before another one is changed.
         models.require_checks()

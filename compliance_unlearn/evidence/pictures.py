@@ -47,7 +47,8 @@ class ReportPictures:
 
     Attributes:
         retained: rows of retained records.
-        forgotten_after: what `generated_only` left of the candidate's outputs; empty unless the run is compliant.
+        forgotten_after: what `generated_only` left of the average of the candidate's outputs; empty unless the run is
+            compliant.
         forgotten_mask: ``[height, width]``, True where pixels were generated; the layout only, no picture.
     """
 

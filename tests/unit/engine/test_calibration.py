@@ -164,7 +164,7 @@ def test_a_check_that_always_passes_is_found_out_and_must_not_decide(pool: Pool)
     wrong = {rate.world: rate.wrong for rate in found.rates}
     assert wrong == {
         PlantedWorld.NOTHING_FORGOTTEN: 5,
-        PlantedWorld.HALF_FORGOTTEN: 5,
+        PlantedWorld.HALF_FORGOTTEN: None,
         PlantedWorld.NEVER_TRAINED: 5,
         PlantedWorld.FORGOTTEN: 0,
         PlantedWorld.BROKEN: 0,

@@ -321,3 +321,11 @@ def test_without_the_network_pixels_tell_who_is_near_and_the_reason_says_so(monk
 def test_the_same_world_gives_the_same_neighbours_and_plot() -> None:
     world = Lookalikes(retain=worse_by(1.0, subjects=(2,)))
     assert near_measured(world) == near_measured(world)
+
+
+def test_the_worst_of_a_sample_is_not_the_worst_of_all() -> None:
+    whole = of_set(measured(Planted()), WORST_SUBJECT)
+    sampled = of_set(measured(Planted(sampled_from={RETAIN: 5000})), WORST_SUBJECT)
+    assert whole.verdict is Verdict.PASSED
+    assert sampled.verdict is Verdict.INCONCLUSIVE
+    assert "were not measured" in sampled.reason

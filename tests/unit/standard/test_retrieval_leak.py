@@ -133,3 +133,18 @@ def test_the_p_value_and_the_smallest_leak_that_would_show_are_those_of_the_bino
     assert (result.sample_size, result.value) == (10, 0.0)
     assert result.p_value == pytest.approx(0.7**10)
     assert result.detectable == pytest.approx(0.2589, abs=1e-4)
+
+
+def test_a_part_with_hits_has_to_pass_by_itself() -> None:
+    """Two of seven found, and none of ninety-three others: few enough together, and too many of the seven."""
+
+    def two_leak(original: Outputs, noise: Outputs) -> torch.Tensor:
+        kept = torch.arange(len(original)) < 2
+        return torch.where(kept[:, None, None, None], original.images, collapses(original, noise))
+
+    measurement = measured(Planted(forget=two_leak, forget_held_out=collapses, held_out=93))
+    assert of_set(measurement, FORGET).verdict is Verdict.INCONCLUSIVE
+    pooled = of_set(measurement, FORGET_ALL)
+    assert pooled.interval is not None
+    assert pooled.interval.high < 0.3
+    assert pooled.verdict is Verdict.INCONCLUSIVE

@@ -35,6 +35,9 @@ REAL_INSIDE_AT_MOST = 0.05
 BORDER_LEVEL = 0.975
 """Confidence of each border; it leaves 2.5 % to a sample, so that each bound holds at 95 %."""
 
+P_VALUE_LEVELS = (0.98, 0.9995)
+"""Confidence of the borders that the p-value of a sample is tried with; the rest of its error is the sample's."""
+
 REAL_SETS = (RETAIN, FORGET, FORGET_HELD_OUT)
 """Sets whose pictures stand for what is not noise."""
 
@@ -221,8 +224,11 @@ class Inside:
 
         if not is_sample:
             return self.borders.p_value(self.ranks, share)
-        hits = self._within(self.borders.strict)
-        return min(1.0, 1 - BORDER_LEVEL + float(binom.sf(hits - 1, self.count, share)))
+        p_values = []
+        for level in P_VALUE_LEVELS:
+            hits = self._within(max(int(binom.ppf(1 - level, self.borders.count, COVERAGE)), 1))
+            p_values.append(1 - level + float(binom.sf(hits - 1, self.count, share)))
+        return min(1.0, len(p_values) * min(p_values))
 
     def _within(self, border: int) -> int:
         return int((self.ranks <= border).sum())

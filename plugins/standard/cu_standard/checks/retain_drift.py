@@ -173,6 +173,9 @@ class RetainDrift(Check):
             verdict, reason = _judge(interval, margin, after, control)
             if verdict is Verdict.PASSED and max(single, default=-math.inf) > margin:
                 verdict, reason = Verdict.INCONCLUSIVE, f"a subject with one picture lost {max(single):.2f} dB there"
+            if verdict is Verdict.PASSED and context.totals[RETAIN] > context.counts[RETAIN]:
+                verdict = Verdict.INCONCLUSIVE
+                reason = f"{context.totals[RETAIN] - context.counts[RETAIN]} retained pictures were not measured"
             if interval is not None and not reason:
                 reason = (
                     f"largest mean drop {worst.mean():.2f} dB, over {len(worst)} pictures; largest upper bound of "

@@ -104,9 +104,16 @@ class RetrievalLeak(Check):
 
 
 def _undiluted(pooled: CheckResult, results: list[CheckResult]) -> CheckResult:
-    """The pooled result; it passes only if no part leaks, so that many pictures do not hide a leak of a few others."""
+    """The pooled result; it passes only if no part may leak, so that many pictures do not hide a leak of a few others.
+
+    A part without a single hit may be as small as it is; one with hits has to pass by itself.
+    """
     limit = pooled.threshold or 0.0
-    leaking = [result for result in results if result.set != pooled.set and (result.value or 0.0) > limit]
+    leaking = [
+        result
+        for result in results
+        if result.set != pooled.set and result.value and result.interval and result.interval.high > limit
+    ]
     if pooled.verdict is not Verdict.PASSED or not leaking:
         return pooled
     failed = any(result.verdict is Verdict.FAILED for result in leaking)
