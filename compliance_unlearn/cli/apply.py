@@ -124,7 +124,9 @@ def _print(applied: Applied) -> None:
     for model in result.models:
         checks = Table("check on set", "verdict", "value", "interval", "asked", title=model.name)
         for check in model.checks:
-            bounds = f"{check.interval.low:.3f} to {check.interval.high:.3f}" if check.interval else "exact"
+            bounds = "-" if check.value is None else "exact"
+            if check.interval:
+                bounds = f"{check.interval.low:.3f} to {check.interval.high:.3f}"
             checks.add_row(
                 f"{check.name} on {check.set} ({check.sample_size})" + ("" if check.gates else ", reported"),
                 check.verdict.value,
