@@ -86,8 +86,8 @@ class Calibration:
         return tuple(
             rate
             for rate in self.rates
-            if rate.world is PlantedWorld.NOTHING_FORGOTTEN and rate.is_true is False and (rate.wrong or 0) > 0
-            if (rate.wrong or 0) / rate.runs > ALLOWED
+            if rate.world is PlantedWorld.NOTHING_FORGOTTEN
+            if rate.is_true is False and (rate.wrong or 0) / rate.runs > ALLOWED
         )
 
 

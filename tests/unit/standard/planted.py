@@ -22,6 +22,7 @@ from compliance_unlearn.api import (
     generated_region,
 )
 from compliance_unlearn.engine.randomness import generator_for
+from compliance_unlearn.engine.worlds import joined
 
 SIZE = 16
 HIDDEN = slice(4, 12)
@@ -202,16 +203,6 @@ class Planted:
         masks = torch.zeros(count, 1, SIZE, SIZE, dtype=torch.bool)
         masks[:, :, HIDDEN, HIDDEN] = True
         return masks
-
-
-def joined(parts: list[Outputs]) -> Outputs:
-    """One set out of several."""
-    return Outputs(
-        truth=torch.cat([part.truth for part in parts]),
-        images=torch.cat([part.images for part in parts]),
-        generated=torch.cat([part.generated for part in parts]),
-        subjects=torch.cat([part.subjects for part in parts]),
-    )
 
 
 def of_set(measurement: Measurement, name: str) -> CheckResult:
