@@ -113,6 +113,7 @@ def build_result(models: tuple[str, ...], outcome: Outcome, steps: int, reason: 
             platform="linux-x86_64",
             processor="generic",
             threads=2,
+            device="cpu",
             packages={"torch": "2.13.0"},
             plugins=(
                 PluginProvenance(
@@ -134,6 +135,7 @@ def build_plan(models: tuple[str, ...]) -> Plan:
         policy=keyed(KEY, b"policy"),
         retain="dataset",
         verify="standard",
+        seeds=1,
         models=tuple(
             PlannedModel(
                 name=name,

@@ -182,6 +182,14 @@ Plot = Annotated[Histogram | Scatter | Lines, Field(discriminator="kind")]
 """Data of a small picture in the report. Never of single records to forget but by points that name nobody."""
 
 
+class Repeat(Evidence):
+    """Another unlearning of the same model, with another seed: its weights were measured and thrown away."""
+
+    seed: int
+    outcome: Outcome = Field(description="what its deciding results say together")
+    checks: tuple[CheckResult, ...] = Field(description="results of the checks that decide")
+
+
 class ModelResult(Evidence):
     """What happened to one model."""
 
@@ -197,6 +205,7 @@ class ModelResult(Evidence):
     metrics: dict[str, dict[str, BeforeAfter]] = Field(description="metric -> set -> figures")
     checks: tuple[CheckResult, ...]
     plots: tuple[Plot, ...] = ()
+    repeats: tuple[Repeat, ...] = Field(default=(), description="unlearnings with other seeds, to show the spread")
     loss: LossCurve
     notes: tuple[str, ...] = ()
 
@@ -241,6 +250,7 @@ class Environment(Evidence):
     platform: str
     processor: str
     threads: int
+    device: str = Field(description="what computed: cpu, or the name of an accelerator")
     packages: dict[str, str]
     plugins: tuple[PluginProvenance, ...]
 

@@ -78,7 +78,7 @@ def unlearned(case: Case, trial: Trial, seed: int, original: Path, reporter: Rep
     strategy = case.registry.make(registered, case.registry.params(registered, planned.strategy_params))
     assert isinstance(strategy, Strategy)
     context = _context(case, trial, seed, original)
-    unlearning = Unlearning(planned, case.workspace, state, version, key, reporter)
+    unlearning = Unlearning(planned, state, version, key, reporter)
     interrupted, started = state.exists(), time.process_time()
     unlearning.run(strategy, context)
     making = {"seconds": None if interrupted else time.process_time() - started, **surroundings(case)}
@@ -88,8 +88,8 @@ def unlearned(case: Case, trial: Trial, seed: int, original: Path, reporter: Rep
 
 def surroundings(case: Case) -> dict[str, Any]:
     """The machine, without its name, and the code that decides what a strategy does."""
-    found = environment(case.registry)
-    device = found.processor if case.device.type == "cpu" else torch.cuda.get_device_name(case.device)
+    found = environment(case.registry, case.device)
+    device = found.processor if found.device == "cpu" else found.device
     packages = ", ".join(f"{name} {found.packages[name]}" for name in PACKAGES if name in found.packages)
     return {
         "machine": f"{device}, {found.threads} threads, {found.platform}, Python {found.python}, {packages}",

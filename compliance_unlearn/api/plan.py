@@ -60,6 +60,7 @@ class Plan(Evidence):
     policy: Keyed = Field(description="keyed digest of the policy, selectors included")
     retain: Literal["dataset", "proxy", "none"]
     verify: Profile
+    seeds: int = Field(ge=1, description="unlearnings of each model; the first one makes the candidate")
     models: tuple[PlannedModel, ...]
     checks: tuple[PlannedCheck, ...]
     not_reached: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compliance_unlearn.api.errors import PolicyError
-from compliance_unlearn.cli.plan import Verify, WithReference
+from compliance_unlearn.cli.plan import Seeds, Verify, WithReference
 
 if TYPE_CHECKING:
     from cu_audit.records import ModelResult
@@ -26,6 +26,7 @@ def apply(
     ] = None,
     verify: Verify = None,
     with_reference: WithReference = False,
+    seeds: Seeds = 1,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
@@ -39,6 +40,7 @@ def apply(
       cu apply policies/gdpr_req_123.yaml
       cu apply policies/gdpr_req_123.yaml --plan hmac-sha256:1f0c…
       cu apply policies/gdpr_req_123.yaml --verify thorough --with-reference
+      cu apply policies/gdpr_req_123.yaml --seeds 3
       cu apply policies/gdpr_req_123.yaml --json > result.json
     """
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
@@ -51,7 +53,7 @@ def apply(
     workspace.require_ready()
     require_room(workspace.root)
     with workspace.lock():
-        resolved = resolve(policy, verify, with_reference)
+        resolved = resolve(policy, verify, with_reference, seeds)
         if plan_digest is not None and plan_digest != resolved.digest:
             raise PolicyError(
                 "the plan is stale: the policy, the data or a model changed since it was made; look at `cu plan` again"
@@ -91,7 +93,7 @@ def as_data(applied: Applied) -> dict[str, Any]:
 
 
 def _model(model: ModelResult) -> dict[str, Any]:
-    keys = {"name", "adapter", "strategy", "promoted", "counts", "seconds", "metrics", "checks", "notes"}
+    keys = {"name", "adapter", "strategy", "promoted", "counts", "seconds", "metrics", "checks", "repeats", "notes"}
     return {
         **model.model_dump(mode="json", include=keys),
         "candidate": {"path": model.candidate.path, "sha256": model.candidate.sha256},
@@ -120,6 +122,8 @@ def _print(applied: Applied) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from compliance_unlearn.evidence import spread
+
     result, console = applied.bundle.result, Console(stderr=True, markup=False, emoji=False)
     for model in result.models:
         checks = Table("check on set", "verdict", "value", "interval", "asked", title=model.name)
@@ -138,6 +142,12 @@ def _print(applied: Applied) -> None:
         for check in model.checks:
             if check.gates and check.verdict.value != "passed":
                 console.print(f"{check.name} on {check.set}: {check.verdict.value}: {check.reason}", highlight=False)
+        if model.repeats:
+            seeds = Table("check on set", "this model", "lowest", "highest", "passed", title=spread.summary(model))
+            for row in spread.rows(model):
+                values = [_number(value) for value in (row.check.value, row.lowest, row.highest)]
+                seeds.add_row(f"{row.check.name} on {row.check.set}", *values, f"{row.passed} of {row.seeds}")
+            console.print(seeds)
         metrics = Table("figure on set", "before", "after", title=f"{model.name}: before and after")
         for name, sets in model.metrics.items():
             for set_name, figures in sets.items():

@@ -25,11 +25,17 @@ WithReference = Annotated[
     typer.Option("--with-reference", help="Train a model without the records to forget, too, and compare."),
 ]
 
+Seeds = Annotated[
+    int,
+    typer.Option(min=1, help="Unlearn so many times, to show the spread; the first one makes the candidate."),
+]
+
 
 def plan(
     policy: Annotated[Path, typer.Argument(help="The policy file of the request.")],
     verify: Verify = None,
     with_reference: WithReference = False,
+    seeds: Seeds = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on stdout.")] = False,
 ) -> None:
     """Show what a request would touch; changes nothing.
@@ -44,7 +50,7 @@ def plan(
     """
     from compliance_unlearn.cli.console import ConsoleReporter, print_json
 
-    resolved = resolve(policy, verify, with_reference)
+    resolved = resolve(policy, verify, with_reference, seeds)
     if resolved.finished is None:
         _look_at_files(resolved, ConsoleReporter())
     if as_json:
@@ -57,13 +63,14 @@ def plan(
         )
 
 
-def resolve(policy: Path, verify: str | None = None, with_reference: bool = False) -> ResolvedPlan:
+def resolve(policy: Path, verify: str | None = None, with_reference: bool = False, seeds: int = 1) -> ResolvedPlan:
     """Load and resolve a policy in its workspace.
 
     Raises:
         PolicyError: there is no such profile, or the policy demands more.
     """
     from compliance_unlearn.api import PROFILES
+    from compliance_unlearn.engine.extent import Extent
     from compliance_unlearn.engine.planning import plan_policy
     from compliance_unlearn.registry import load_registry
     from compliance_unlearn.workspace import Workspace
@@ -73,7 +80,7 @@ def resolve(policy: Path, verify: str | None = None, with_reference: bool = Fals
         raise PolicyError(f"--verify {verify}: there is no such profile (known: {', '.join(PROFILES)})")
     profile = None if verify is None else known[verify]
     workspace = Workspace.find(policy.parent)
-    return plan_policy(policy, workspace, load_registry(), verify=profile, with_reference=with_reference)
+    return plan_policy(policy, workspace, load_registry(), Extent(profile, with_reference, seeds))
 
 
 def as_data(resolved: ResolvedPlan) -> dict[str, Any]:
@@ -121,6 +128,8 @@ def _print(resolved: ResolvedPlan) -> None:
     )
     for model in shown.models:
         console.print(_in_words(model), highlight=False)
+    if shown.seeds > 1:
+        console.print(f"unlearned {shown.seeds} times, to show the spread", highlight=False)
     checks = Table("check", "settings", "outcome", title=f"verification: {shown.verify}")
     for check in shown.checks:
         settings = ", ".join(f"{key} {value}" for key, value in check.params.items() if value is not None)

@@ -91,6 +91,7 @@ def _plan_of(bundle: Bundle, policy: Path | None) -> ResolvedPlan:
     from cu_audit.bundle import PLAN
 
     from compliance_unlearn.api.plan import Plan
+    from compliance_unlearn.engine.extent import Extent
     from compliance_unlearn.engine.planning import Planner
     from compliance_unlearn.evidence.ledger import Ledger
     from compliance_unlearn.policy import Policy
@@ -106,8 +107,7 @@ def _plan_of(bundle: Bundle, policy: Path | None) -> ResolvedPlan:
     loaded = Policy.load(path)
     check_names(loaded, workspace, registry)
     plan = Plan.model_validate_json((bundle.folder / PLAN).read_bytes())
-    with_reference = any(model.reference is not None for model in plan.models)
-    return Planner(loaded, workspace, registry, verify=plan.verify, with_reference=with_reference).of_entry(entries[0])
+    return Planner(loaded, workspace, registry, Extent.of(plan)).of_entry(entries[0])
 
 
 def _policy_of(bundle: Bundle) -> Path:

@@ -14,8 +14,13 @@ from compliance_unlearn.registry import Registry, code_sha256
 CORE = {"compliance-unlearn": "compliance_unlearn", "compliance-unlearn-audit": "cu_audit"}
 
 
-def environment(registry: Registry) -> Environment:
-    """Describe this machine, the core, every plugin that is loaded, and what they depend on directly."""
+def environment(registry: Registry, device: torch.device) -> Environment:
+    """Describe this machine, the core, every plugin that is loaded, and what they depend on directly.
+
+    Args:
+        registry: of plugins.
+        device: that computes.
+    """
     plugins = [plugin.provenance for plugin in registry.plugins if plugin.error is None]
     core = [
         PluginProvenance(plugin="core", distribution=name, version=version(name), sha256=code_sha256(module))
@@ -28,6 +33,7 @@ def environment(registry: Registry) -> Environment:
         platform=f"{platform.system()} {platform.machine()}",
         processor=str(torch.cpu.get_capabilities().get("cpu_name", "unknown")),
         threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         packages={name: found for name in sorted(names) if (found := _version(name))},
         plugins=(*core, *plugins),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 import torch
-from cu_audit.canonical import canonical, folder_files
+from cu_audit.canonical import canonical, files_sha256, folder_files
 from cu_audit.records import (
     FORGET,
     RETAIN,
@@ -23,6 +23,7 @@ from cu_audit.records import (
     ModelResult,
     Outcome,
     Plot,
+    Repeat,
     Verdict,
 )
 
@@ -30,6 +31,7 @@ from compliance_unlearn.api import (
     AdapterSpec,
     Check,
     CheckSpec,
+    LoopSettings,
     Measurement,
     ModelAdapter,
     ModelError,
@@ -52,6 +54,7 @@ from compliance_unlearn.engine.reference import Reference
 from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.sets import ModelSets
 from compliance_unlearn.engine.unlearning import Unlearned, Unlearning
+from compliance_unlearn.engine.verdict import decide, holm
 from compliance_unlearn.engine.worlds import MeasuredWorlds
 
 
@@ -71,6 +74,14 @@ class Prepared:
 
 
 @dataclass
+class Repeated:
+    """Another unlearning of the same model: what the deciding checks say of it."""
+
+    seed: int
+    checks: list[CheckResult]
+
+
+@dataclass
 class Measured:
     """A model that was unlearned and checked."""
 
@@ -79,6 +90,7 @@ class Measured:
     checks: list[CheckResult] = field(default_factory=list)
     metrics: dict[str, dict[str, BeforeAfter]] = field(default_factory=dict)
     plots: list[Plot] = field(default_factory=list)
+    repeats: list[Repeated] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -88,8 +100,14 @@ class Measured:
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
 
-    def result(self, outcome: Outcome, device: torch.device) -> ModelResult:
-        """As evidence."""
+    def result(self, outcome: Outcome, candidate: str, device: torch.device) -> ModelResult:
+        """As evidence.
+
+        Args:
+            outcome: of the run.
+            candidate: path of the unlearned weights, relative to the workspace.
+            device: that computed.
+        """
         planned, unlearned = self.prepared.planned, self.unlearned
         loop = planned.loop.model_dump(mode="json")
         loop["betas"] = " ".join(str(beta) for beta in planned.loop.betas)
@@ -103,15 +121,24 @@ class Measured:
             strategy=planned.strategy,
             parameters={**planned.strategy_params, **loop, "noise": planned.noise, "task": planned.task.kind},
             source=planned.source,
-            candidate=unlearned.candidate,
+            candidate=Candidate(path=candidate, sha256=files_sha256(unlearned.files), files=unlearned.files),
             promoted=outcome is Outcome.COMPLIANT,
             counts={name: planned.counts[name] for name in SETS},
             seconds=self.seconds,
             metrics=self.metrics,
             checks=tuple(self.checks),
             plots=tuple(self.plots),
+            repeats=self.other_seeds,
             loss=unlearned.loss,
             notes=said,
+        )
+
+    @property
+    def other_seeds(self) -> tuple[Repeat, ...]:
+        """The other unlearnings, as evidence."""
+        return tuple(
+            Repeat(seed=repeat.seed, outcome=decide(repeat.checks), checks=tuple(repeat.checks))
+            for repeat in self.repeats
         )
 
 
@@ -157,7 +184,7 @@ class ModelRun:
             sets.verify_files()
             advance()
         original = self._adapter(planned).load(source, self._device).replica()
-        require_unchanged(source, planned.source)
+        require_unchanged(source, planned.source.files)
         shape = original.image_shape
         images = {
             name: RecordImages(sets.dataset.source, records, shape) for name, records in sets.sets.items() if records
@@ -178,6 +205,8 @@ class ModelRun:
             kept=self._kept(planned),
             load=lambda folder, task: self._adapter(planned, task).load(folder, self._device).replica(),
         )
+        if planned.reference is not None:
+            self._reference(planned, original, images, planned.reference).require_possible(self._device)
         said = self._said(planned, sets, images, retain)
         return Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, said)
 
@@ -188,7 +217,8 @@ class ModelRun:
         with self._reporter.phase(f"Measuring {planned.name} before", sum(worlds.counts.values())) as advance:
             worlds.measure(World.ORIGINAL, advance)
         before = monotonic() - began
-        measured = Measured(prepared, self._unlearn(prepared))
+        version = (self._workspace.root / planned.source.path).parent / self._name
+        measured = Measured(prepared, self._unlearn(prepared, planned.loop, self._state / planned.name, version))
         measured.seconds |= {
             "read": prepared.seconds,
             "measure before": before,
@@ -197,6 +227,7 @@ class ModelRun:
         self._add_candidate(measured)
         self._add_reference(measured)
         self._check(measured)
+        self._repeat(measured)
         return measured
 
     def measure_again(self, planned: PlannedModel, recorded: ModelResult) -> Measured:
@@ -205,11 +236,13 @@ class ModelRun:
         Raises:
             WorkspaceError: the candidate is gone or changed.
         """
-        unlearned = Unlearned(recorded.candidate, recorded.loss, seconds=0.0, steps=0, stopped="")
+        folder = self._workspace.root / recorded.candidate.path
+        unlearned = Unlearned(folder, recorded.candidate.files, recorded.loss, seconds=0.0, steps=0, stopped="")
         measured = Measured(self.prepare(planned), unlearned)
         self._add_candidate(measured)
         self._add_reference(measured)
         self._check(measured)
+        self._repeat(measured)
         return measured
 
     def require_checks(self) -> None:
@@ -279,44 +312,44 @@ class ModelRun:
         done = sum((part.conversions for part in parts), Counter[str]())
         return (*self._resolved.warnings[planned.name], *notes(done, sum(len(part) for part in parts)))
 
-    def _unlearn(self, prepared: Prepared) -> Unlearned:
-        planned = prepared.planned
+    def _unlearn(self, prepared: Prepared, loop: LoopSettings, state: Path, version: Path) -> Unlearned:
+        planned = prepared.planned.model_copy(update={"loop": loop})
         registered = self._registry.find(StrategySpec, planned.strategy)
         strategy = self._registry.make(registered, self._registry.params(registered, planned.strategy_params))
         assert isinstance(strategy, Strategy)
-        seed = planned.loop.seed
         context = StrategyContext(
             student=prepared.original.replica(),
             teacher=prepared.original,
             forget=prepared.images[FORGET],
             retain=prepared.retain,
             noise=prepared.noise,
-            generator=generator_for(seed, "unlearning"),
-            seed=seed,
+            generator=generator_for(loop.seed, "unlearning"),
+            seed=loop.seed,
         )
         return Unlearning(
             planned=planned,
-            workspace=self._workspace,
-            state=self._state / planned.name,
-            version=(self._workspace.root / planned.source.path).parent / self._name,
+            state=state,
+            version=version,
             identity=self._identity(),
             reporter=self._reporter,
         ).run(strategy, context)
 
     def _identity(self) -> str:
         """The plan, the code, its dependencies, threads and device: all that decides the bits."""
-        surroundings = canonical(environment(self._registry)) + str(self._device).encode()
+        surroundings = canonical(environment(self._registry, self._device)) + str(self._device).encode()
         return f"{self._resolved.digest} {hashlib.sha256(surroundings).hexdigest()}"
 
     def _add_candidate(self, measured: Measured) -> None:
         planned, worlds = measured.prepared.planned, measured.prepared.worlds
-        folder = self._workspace.root / measured.unlearned.candidate.path
         with measured.timed("measure after"):
-            candidate = self._adapter(planned).load(folder, self._device).replica()
-            require_unchanged(folder, measured.unlearned.candidate)
-            worlds.add(World.CANDIDATE, candidate, folder)
+            worlds.add(World.CANDIDATE, self._loaded(planned, measured.unlearned), measured.unlearned.folder)
             with self._reporter.phase(f"Measuring {planned.name} after", sum(worlds.counts.values())) as advance:
                 worlds.measure(World.CANDIDATE, advance)
+
+    def _loaded(self, planned: PlannedModel, unlearned: Unlearned) -> ModelAdapter:
+        candidate = self._adapter(planned).load(unlearned.folder, self._device).replica()
+        require_unchanged(unlearned.folder, unlearned.files)
+        return candidate
 
     def _add_reference(self, measured: Measured) -> None:
         """Train the model that never saw the records to forget, where the plan asks for it."""
@@ -325,17 +358,24 @@ class ModelRun:
         if planned.reference is None:
             return
         with measured.timed("reference"):
-            folder = Reference(
-                original=prepared.original,
-                images=prepared.images[RETAIN],
-                settings=planned.reference,
-                state=self._state / planned.name,
-                identity=self._identity(),
-            ).train(self._adapter(planned), planned.name, self._device, self._reporter)
+            reference = self._reference(planned, prepared.original, prepared.images, planned.reference)
+            folder = reference.train(planned.name, self._device, self._reporter)
             worlds.add(World.RETRAINED, self._adapter(planned).load(folder, self._device).replica(), folder)
             title = f"Measuring the reference of {planned.name}"
             with self._reporter.phase(title, sum(worlds.counts.values())) as advance:
                 worlds.measure(World.RETRAINED, advance)
+
+    def _reference(
+        self, planned: PlannedModel, original: ModelAdapter, images: Mapping[str, RecordImages], settings: LoopSettings
+    ) -> Reference:
+        return Reference(
+            adapter=self._adapter(planned),
+            original=original,
+            images=images[RETAIN],
+            settings=settings,
+            state=self._state / planned.name,
+            identity=self._identity(),
+        )
 
     def _check(self, measured: Measured) -> None:
         planned, worlds, checks = measured.prepared.planned, measured.prepared.worlds, self._resolved.plan.checks
@@ -346,6 +386,22 @@ class ModelRun:
                 measured.plots += measurement.plots
                 measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, check.name)
+
+    def _repeat(self, measured: Measured) -> None:
+        """Unlearn again with other seeds, where the plan asks for it, and run what decides."""
+        prepared, state = measured.prepared, self._state / measured.prepared.planned.name
+        planned, checks = prepared.planned, [check for check in self._resolved.plan.checks if check.decides]
+        for seed in range(planned.loop.seed + 1, planned.loop.seed + self._resolved.plan.seeds):
+            with measured.timed("other seeds"):
+                loop, folder = planned.loop.model_copy(update={"seed": seed}), state / f"seed-{seed}"
+                unlearned = self._unlearn(prepared, loop, folder, folder / "weights")
+                worlds = prepared.worlds.with_candidate(self._loaded(planned, unlearned), unlearned.folder)
+                results: list[CheckResult] = []
+                with self._reporter.phase(f"Checking {planned.name}, seed {seed}", len(checks)) as advance:
+                    for check in checks:
+                        results += self._measurement(check, worlds).results
+                        advance(1, check.name)
+                measured.repeats.append(Repeated(seed, [result for result in results if result.gates]))
 
 
 def _skipped(planned: PlannedCheck, reason: str) -> CheckResult:
@@ -364,20 +420,34 @@ def _skipped(planned: PlannedCheck, reason: str) -> CheckResult:
     )
 
 
+def correct(measured: Sequence[Measured]) -> None:
+    """Correct deciding results for their number, all models together; each other seed counts as a run of its own."""
+    others = ([repeat.checks for repeat in model.repeats] for model in measured)
+    for lists in ([model.checks for model in measured], *zip(*others, strict=True)):
+        corrected = iter(holm([check for checks in lists for check in checks]))
+        for checks in lists:
+            checks[:] = [next(corrected) for _ in checks]
+
+
 def reported(result: CheckResult, planned: PlannedCheck) -> CheckResult:
     """A result as the plan wants it: a check that nobody demanded decides nothing."""
     return result if planned.decides else result.model_copy(update={"gates": False})
 
 
-def require_unchanged(folder: Path, stated: Candidate) -> None:
+def require_unchanged(folder: Path, files: Mapping[str, str]) -> None:
     """Check that weights on disk are those of a record.
+
+    Args:
+        folder: of the weights.
+        files: path -> SHA-256 of each, as recorded.
 
     Raises:
         WorkspaceError: a file is missing, added or changed.
     """
-    if not folder.is_dir() or folder_files(folder) != stated.files:
+    if not folder.is_dir() or folder_files(folder) != files:
         raise WorkspaceError(
-            f"the weights in {stated.path} are not those that were recorded; restore them and run again"
+            f"the weights in {folder.parent.name}/{folder.name} are not those that were recorded; restore them and run "
+            "again"
         )
 
 

@@ -12,25 +12,21 @@ from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, RETAIN_HELD_OUT, C
 from pydantic import BaseModel
 
 from compliance_unlearn.api import (
-    DEFAULT_PROFILE,
-    PROFILES,
     AdapterSpec,
-    CheckSpec,
     DataError,
     DataSource,
     DataSourceSpec,
     Finding,
     LineageStore,
     LineageStoreSpec,
-    LoopSettings,
     Plan,
     PolicyError,
-    Profile,
     RecordSet,
     StrategySpec,
     texts_of,
 )
-from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
+from compliance_unlearn.api.plan import PlannedModel
+from compliance_unlearn.engine.extent import Extent
 from compliance_unlearn.engine.sets import (
     ModelSets,
     OpenDataset,
@@ -43,8 +39,8 @@ from compliance_unlearn.engine.sets import (
 from compliance_unlearn.engine.standing import StandingObligations
 from compliance_unlearn.evidence.ledger import Ledger
 from compliance_unlearn.policy import LoadedPolicy, Policy, canonical_policy
-from compliance_unlearn.registry import Registry, check_names, loop_settings, strategy_params, training_settings
-from compliance_unlearn.workspace import ModelEntry, Workspace, current_version, require_promotable
+from compliance_unlearn.registry import Registry, check_names, loop_settings, strategy_params
+from compliance_unlearn.workspace import Workspace, current_version, require_promotable
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,7 @@ class Planner:
         policy: LoadedPolicy,
         workspace: Workspace,
         registry: Registry,
-        *,
-        verify: Profile | None = None,
-        with_reference: bool = False,
+        extent: Extent,
     ) -> None:
         """Prepare to resolve.
 
@@ -99,17 +93,13 @@ class Planner:
             policy: of the request.
             workspace: that it is about.
             registry: of plugins.
-            verify: profile of verification; None takes the policy's, or the default.
-            with_reference: train a model without the records to forget, too.
+            extent: what is done beside unlearning.
 
         Raises:
-            PolicyError: the policy demands more than ``verify``.
+            PolicyError: the policy demands more than ``extent`` verifies.
         """
-        demanded = policy.policy.verify
-        self._verify = verify or demanded or DEFAULT_PROFILE
-        if demanded and PROFILES.index(self._verify) < PROFILES.index(demanded):
-            raise PolicyError(f"--verify {verify}: the policy demands at least `verify: {demanded}`")
-        self._with_reference = with_reference
+        self._verify = extent.profile(policy.policy)
+        self._extent = extent
         self._policy = policy
         self._workspace = workspace
         self._registry = registry
@@ -275,8 +265,9 @@ class Planner:
             policy=keyed(self._key, canonical_policy(self._policy)),
             retain=policy.retain.use,
             verify=self._verify,
+            seeds=self._extent.seeds,
             models=tuple(self._planned_model(name, sets[name], sources[name]) for name in sorted(sets)),
-            checks=self._checks(),
+            checks=self._extent.checks(policy, self._registry),
             not_reached=(*self._workspace.file.copies_not_reached, *self._always_left(sets)),
         )
 
@@ -313,7 +304,7 @@ class Planner:
             strategy=use.use,
             strategy_params=_dump(self._registry.params(strategy, strategy_params(use, entry))),
             loop=loop_settings(use, entry, strategy.spec),
-            reference=self._reference(name, entry),
+            reference=self._extent.reference(name, entry, self._policy.policy, self._registry),
             lineage=sets.dataset.lineage,
             retain=sets.retain_dataset.lineage if sets.retain_dataset else None,
             counts={key: len(records) for key, records in sets.sets.items()}
@@ -323,26 +314,6 @@ class Planner:
             },
             records=keyed_digests(sets.dataset, sets.sets, self._key),
         )
-
-    def _reference(self, name: str, entry: ModelEntry) -> LoopSettings | None:
-        """How the model without the records to forget is trained: as the original was, if anything asks for it."""
-        named = [self._registry.find(CheckSpec, check).spec for check in self._policy.policy.accept]
-        if not self._with_reference and not any(spec.reference for spec in named):
-            return None
-        if entry.training.loop is None:
-            raise DataError(f"model {name}: workspace.yaml does not say how it was trained (training.loop)")
-        return training_settings(entry)
-
-    def _checks(self) -> tuple[PlannedCheck, ...]:
-        accept = self._policy.policy.accept
-        names = {spec.name for spec in self._registry.checks_of(self._verify)} | set(accept)
-        planned = []
-        for name in sorted(names):
-            registered = self._registry.find(CheckSpec, name)
-            params = self._registry.params(registered, accept.get(name, {}))
-            decides = name in accept or registered.spec.decides
-            planned.append(PlannedCheck(name=name, params=_dump(params), decides=decides))
-        return tuple(planned)
 
     def _warnings(self, name: str, model: ModelSets) -> Iterator[str]:
         missing = model.dataset.source.missing_values(self._policy.forget_selector)
@@ -402,15 +373,8 @@ def _warning(message: str) -> Finding:
     return Finding(severity="warning", message=message)
 
 
-def plan_policy(
-    path: Path,
-    workspace: Workspace,
-    registry: Registry,
-    *,
-    verify: Profile | None = None,
-    with_reference: bool = False,
-) -> ResolvedPlan:
+def plan_policy(path: Path, workspace: Workspace, registry: Registry, extent: Extent | None = None) -> ResolvedPlan:
     """Load and resolve the policy at ``path``; see `Planner`."""
     policy = Policy.load(path)
     check_names(policy, workspace, registry)
-    return Planner(policy, workspace, registry, verify=verify, with_reference=with_reference).resolve()
+    return Planner(policy, workspace, registry, extent or Extent()).resolve()

@@ -21,6 +21,7 @@ class Reference:
     """The training of the reference of one model in one run; call it again after a crash and it goes on.
 
     Attributes:
+        adapter: of the family, with the workspace's parameters; neither loaded nor created.
         original: that the reference is compared with.
         images: of the retain set: all that the original was trained on, without what must be forgotten.
         settings: of the loop that trained the original.
@@ -28,31 +29,53 @@ class Reference:
         identity: plan and code; a checkpoint of another identity is not resumed.
     """
 
+    adapter: ModelAdapter
     original: ModelAdapter
     images: RecordImages
     settings: LoopSettings
     state: Path
     identity: str
 
-    def train(self, adapter: ModelAdapter, name: str, device: torch.device, reporter: Reporter) -> Path:
-        """Make the reference, or find it finished; returns the folder of its weights.
-
-        Args:
-            adapter: of the family, with the workspace's parameters; neither loaded nor created.
-            name: of the model, for the person who waits.
-            device: to compute on.
-            reporter: shows progress.
+    def require_possible(self, device: torch.device) -> None:
+        """Find out whether there can be a reference, before anything is changed.
 
         Raises:
             ModelError: the family cannot be trained here, or the workspace describes another architecture than the
                 original has.
         """
+        self._training(self.state).create(device)
+        made, there = _shapes(self.adapter), _shapes(self.original)
+        if made != there:
+            different = sum(made.get(name) != there.get(name) for name in {*made, *there})
+            raise ModelError(
+                f"{different} of {len(there)} tensors of the original have other names or shapes in a new model with "
+                "the workspace's `params`; a reference needs the original's architecture"
+            )
+
+    def train(self, name: str, device: torch.device, reporter: Reporter) -> Path:
+        """Make the reference, or find it finished; returns the folder of its weights.
+
+        Args:
+            name: of the model, for the person who waits.
+            device: to compute on.
+            reporter: shows progress.
+
+        Raises:
+            ModelError: the loss is not finite.
+        """
         made_by = hashlib.sha256(self.identity.encode()).hexdigest()[:NAME_DIGITS]
         folder = self.state / f"reference-{made_by}"
         if folder.exists():
             return folder
-        training = BaseTraining(
-            adapter=adapter,
+        training = self._training(folder)
+        training.create(device)
+        training.optimise(f"Training {name} without the records to forget", reporter)
+        training.publish(training.export())
+        return folder
+
+    def _training(self, folder: Path) -> BaseTraining:
+        return BaseTraining(
+            adapter=self.adapter,
             images=self.images,
             trained_on=torch.arange(len(self.images)),
             settings=self.settings,
@@ -60,20 +83,6 @@ class Reference:
             state=self.state / "reference-training",
             identity=self.identity,
         )
-        training.create(device)
-        self._require_same_architecture(adapter)
-        training.optimise(f"Training {name} without the records to forget", reporter)
-        training.publish(training.export())
-        return folder
-
-    def _require_same_architecture(self, adapter: ModelAdapter) -> None:
-        made, there = _shapes(adapter), _shapes(self.original)
-        if made != there:
-            different = sum(made.get(name) != there.get(name) for name in {*made, *there})
-            raise ModelError(
-                f"{different} of {len(there)} tensors of the original have other names or shapes in a new model with "
-                "the workspace's `params`; a reference needs the original's architecture"
-            )
 
 
 def _shapes(adapter: ModelAdapter) -> dict[str, tuple[int, ...]]:

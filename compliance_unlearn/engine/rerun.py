@@ -11,18 +11,16 @@ from typing import Any
 
 import torch
 from cu_audit.bundle import Bundle
-from cu_audit.records import CheckResult, ModelResult
+from cu_audit.records import ModelResult
 
 from compliance_unlearn.api import WorkspaceError
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.measuring import Measured, ModelRun
+from compliance_unlearn.engine.measuring import Measured, ModelRun, correct
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
-from compliance_unlearn.engine.verdict import holm
 
-REPEATED = ("checks", "metrics", "plots")
+REPEATED = ("checks", "metrics", "plots", "repeats")
 """Parts of a model's result that are measured again; losses and seconds belong to the unlearning itself."""
-
 
 PROSE = ("reason", "caption")
 """Sentences that hold figures which are compared by themselves."""
@@ -103,16 +101,15 @@ def rerun(resolved: ResolvedPlan, bundle: Bundle, *, reporter: Reporter, device:
         models = ModelRun(resolved, state=Path(state), name="rerun", reporter=reporter, device=device)
         by_name = {model.name: model for model in recorded.models}
         measured = [models.measure_again(planned, by_name[planned.name]) for planned in resolved.plan.models]
-    corrected = iter(holm([check for model in measured for check in model.checks]))
+    correct(measured)
     pairs: list[tuple[str, Any, Any]] = []
     for model in measured:
-        checks = [next(corrected) for _ in model.checks]
         name = model.prepared.planned.name
-        pairs += _pairs(name, _repeatable(by_name[name]), _found(model, checks))
+        pairs += _pairs(name, _repeatable(by_name[name]), _found(model))
     return Rerun(
         compared=len(pairs),
         differences=tuple(Difference(where, one, other) for where, one, other in pairs if one != other),
-        same_environment=environment(resolved.registry) == recorded.environment,
+        same_environment=environment(resolved.registry, device) == recorded.environment,
         tolerance=recorded.tolerance,
     )
 
@@ -121,14 +118,15 @@ def _repeatable(result: ModelResult) -> dict[str, Any]:
     return result.model_dump(mode="json", include=set(REPEATED))
 
 
-def _found(measured: Measured, checks: list[CheckResult]) -> dict[str, Any]:
+def _found(measured: Measured) -> dict[str, Any]:
     return {
-        "checks": [check.model_dump(mode="json") for check in checks],
+        "checks": [check.model_dump(mode="json") for check in measured.checks],
         "metrics": {
             name: {key: figures.model_dump(mode="json") for key, figures in sets.items()}
             for name, sets in measured.metrics.items()
         },
         "plots": [plot.model_dump(mode="json") for plot in measured.plots],
+        "repeats": [repeat.model_dump(mode="json") for repeat in measured.other_seeds],
     }
 
 

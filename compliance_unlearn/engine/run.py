@@ -7,7 +7,7 @@ carried on by calling `apply` again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,17 +18,21 @@ from cu_audit.records import LedgerEntry, Receipt, RequestRecord, RunResult
 
 from compliance_unlearn.api import PolicyError, PublishError, WorkspaceError
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.measuring import Measured, ModelRun
+from compliance_unlearn.engine.measuring import Measured, ModelRun, Prepared, correct
 from compliance_unlearn.engine.pictures import report_pictures
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.room import require_room
 from compliance_unlearn.engine.settling import Settlement
-from compliance_unlearn.engine.verdict import decide, holm, sentence
+from compliance_unlearn.engine.verdict import decide, sentence
 from compliance_unlearn.evidence.ledger import open_bundle
 from compliance_unlearn.evidence.sealing import seal_bundle
 from compliance_unlearn.policy import redacted_yaml
 from compliance_unlearn.workspace.files import full_disk_is_an_error
+
+WORLDS_KEPT = 3
+"""Whose outputs are kept for the time of a run, beside those of the candidate of each seed: the original's, those on
+noise, and the reference's."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,15 @@ class Run:
             if folder != self._state and len(folder.name) == len(self._state.name):
                 shutil.rmtree(folder)
 
-    def _check_space(self) -> None:
+    def _check_space(self, prepared: Sequence[Prepared] = ()) -> None:
+        """Check that there is room; once models and pictures were read, also for what models make of them."""
+        outputs = sum(model.worlds.bytes_of_outputs for model in prepared) * (WORLDS_KEPT + self._resolved.plan.seeds)
         weights = sum(
             (self._workspace.root / model.source.path / name).stat().st_size
             for model in self._resolved.plan.models
             for name in model.source.files
         )
-        require_room(self._workspace.root, weights)
+        require_room(self._workspace.root, weights * self._resolved.plan.seeds, outputs)
 
     def _require_same_plan(self, bundle: Bundle) -> None:
         """A bundle that was found must be the one of this very plan."""
@@ -126,6 +132,7 @@ class Run:
         # All models first, so that one that cannot be used is found before another one is changed.
         models.require_checks()
         prepared = [models.prepare(planned) for planned in self._resolved.plan.models]
+        self._check_space(prepared)
         measured = [models.carry_out(model) for model in prepared]
         result = self._result(measured, started)
         pictures = {
@@ -146,9 +153,7 @@ class Run:
 
     def _result(self, measured: list[Measured], started: datetime) -> RunResult:
         plan = self._resolved.plan
-        corrected = iter(holm([check for model in measured for check in model.checks]))
-        for model in measured:
-            model.checks = [next(corrected) for _ in model.checks]
+        correct(measured)
         checks = {model.prepared.planned.name: model.checks for model in measured}
         outcome = decide([check for results in checks.values() for check in results])
         return RunResult(
@@ -161,7 +166,10 @@ class Run:
             started=started,
             finished=self._clock(),
             lineage=plan.models[0].lineage,
-            models=tuple(model.result(outcome, self._device) for model in measured),
-            environment=environment(self._resolved.registry),
+            models=tuple(
+                model.result(outcome, self._workspace.relative(model.unlearned.folder), self._device)
+                for model in measured
+            ),
+            environment=environment(self._resolved.registry, self._device),
             not_reached=plan.not_reached,
         )

@@ -48,7 +48,7 @@ class Settlement:
         ledger = Ledger(self._workspace.evidence)
         waiting = [model for model in bundle.result.models if model.promoted and not self._in_use(ledger, model)]
         for model in waiting:
-            require_unchanged(self._workspace.root / model.candidate.path, model.candidate)
+            require_unchanged(self._workspace.root / model.candidate.path, model.candidate.files)
         if bundle.result.verdict is Outcome.COMPLIANT:
             forgotten = {name: sets.sets for name, sets in self._resolved.sets.items()}
             StandingObligations(self._workspace).remember(bundle.folder.name, forgotten)

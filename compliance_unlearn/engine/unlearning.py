@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cu_audit.canonical import canonical, files_sha256, folder_files
-from cu_audit.records import Candidate, LossCurve
+from cu_audit.canonical import canonical, folder_files
+from cu_audit.records import LossCurve
 
 from compliance_unlearn.api import (
     Batch,
@@ -25,7 +25,6 @@ from compliance_unlearn.api.plan import PlannedModel
 from compliance_unlearn.engine.loop import Loop, LoopState, precision, shown_by
 from compliance_unlearn.engine.randomness import generator_for
 from compliance_unlearn.engine.reporting import Reporter
-from compliance_unlearn.workspace import Workspace
 from compliance_unlearn.workspace.files import publish_folder, write_atomic
 
 VALIDATION_SHARE = 10
@@ -37,9 +36,19 @@ VALIDATION_BATCHES = 4
 
 @dataclass(frozen=True)
 class Unlearned:
-    """A candidate and how it came about."""
+    """Unlearned weights and how they came about.
 
-    candidate: Candidate
+    Attributes:
+        folder: of the weights.
+        files: path -> SHA-256 of each.
+        loss: terms over the steps.
+        seconds: that the loop took.
+        steps: that it made.
+        stopped: why it ended early; empty if it did not.
+    """
+
+    folder: Path
+    files: dict[str, str]
     loss: LossCurve
     seconds: float
     steps: int
@@ -51,13 +60,13 @@ class Unlearning:
     """The unlearning of one model in one run; call it again after a crash and it goes on.
 
     Attributes:
+        planned: with the settings of the loop.
         state: folder of the run for this model: checkpoint and summary.
         version: folder of the candidate, absent until it is complete.
         identity: plan digest and code digests; a checkpoint of another identity is not resumed.
     """
 
     planned: PlannedModel
-    workspace: Workspace
     state: Path
     version: Path
     identity: str
@@ -92,8 +101,8 @@ class Unlearning:
             publish_folder(temporary, self.version)
         elif _files(self.version) != files:
             raise WorkspaceError(
-                f"{self.workspace.relative(self.version)} holds other weights than this run made; move it away and "
-                "run again"
+                f"{self.version.parent.name}/{self.version.name} holds other weights than this run made; move it away "
+                "and run again"
             )
 
     def _optimise(self, strategy: Strategy, context: StrategyContext) -> LoopState:
@@ -121,9 +130,9 @@ class Unlearning:
             return loop.run()
 
     def _unlearned(self, summary: dict[str, Any]) -> Unlearned:
-        files = summary["files"]
         return Unlearned(
-            candidate=Candidate(path=self.workspace.relative(self.version), sha256=files_sha256(files), files=files),
+            folder=self.version,
+            files=summary["files"],
             loss=LossCurve(steps=tuple(summary["curve_steps"]), terms=summary["curve"]),
             seconds=summary["seconds"],
             steps=summary["steps"],

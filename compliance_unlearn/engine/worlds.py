@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,16 @@ class MeasuredWorlds:
         self._models[world] = model
         self._folders[world] = folder
 
+    def with_candidate(self, model: ModelAdapter, folder: Path) -> MeasuredWorlds:
+        """The same worlds with another candidate; what was computed of the others is shared."""
+        other = copy(self)
+        other._models = {**self._models, World.CANDIDATE: model}
+        other._folders = {**self._folders, World.CANDIDATE: folder}
+        other._outputs = {key: made for key, made in self._outputs.items() if key[0] is not World.CANDIDATE}
+        other._features = {key: made for key, made in self._features.items() if key[0] is not World.CANDIDATE}
+        other._embeddings = dict(self._embeddings)
+        return other
+
     @property
     def worlds(self) -> frozenset[World]:
         """See `CheckContext.worlds`."""
@@ -104,6 +115,11 @@ class MeasuredWorlds:
     def candidate(self) -> Path:
         """See `CheckContext.candidate`; before there is one, the original."""
         return self._folders.get(World.CANDIDATE, self.original)
+
+    @property
+    def bytes_of_outputs(self) -> int:
+        """Size of what one model makes of all sets."""
+        return sum(truth.nbytes for truth in self._truth.values())
 
     def records(self, set_name: str) -> list[Record]:
         """The measured records of a set, in the order of the outputs."""

@@ -12,7 +12,7 @@ from functools import cache
 from cu_audit.records import Outcome, RunResult
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from compliance_unlearn.evidence import answers, numbers, plots, questions, spoken, wording
+from compliance_unlearn.evidence import answers, numbers, plots, questions, spoken, spread, wording
 from compliance_unlearn.evidence.pictures import ReportPictures, data_uri
 
 
@@ -68,6 +68,7 @@ def _template() -> Template:
         plots=plots,
         questions=questions,
         spoken=spoken,
+        spread=spread,
         words=wording,
         data_uri=data_uri,
     )

@@ -26,6 +26,11 @@ def of_set(done: Done, name: str) -> dict[str, Any]:
     return {check["set"]: check for check in model["checks"] if check["name"] == name}
 
 
+def weights_of(office: Office) -> set[str]:
+    """Names of the versions of the model."""
+    return {folder.name for folder in (office.root / "models/face-mae").iterdir() if folder.is_dir()} - {"current"}
+
+
 def test_a_policy_that_names_the_second_goal_has_a_reference_trained(referenced: Done) -> None:
     [model] = referenced.json["models"]
     assert model["seconds"]["reference"] > 0
@@ -74,6 +79,51 @@ def test_a_model_of_unknown_training_gets_no_reference(template: Office, tmp_pat
     assert "training.loop" in done.err
     assert office.ledger == []
     assert office.link.readlink() == Path("original")
+
+
+def test_a_workspace_that_describes_another_architecture_is_found_before_anything_is_changed(
+    template: Office, tmp_path: Path
+) -> None:
+    office = template.copy(tmp_path / "office")
+    office.change_workspace_file("hidden_size: 96", "hidden_size: 48")
+    done = office.cu("apply", "policies/request.yaml", "--with-reference")
+    assert done.code == 4
+    assert "needs the original's architecture" in done.err
+    assert office.ledger == []
+    assert weights_of(office) == {"original"}
+
+
+def test_a_network_that_the_policy_demands_and_that_is_missing_is_found_before_anything_is_changed(
+    template: Office, tmp_path: Path
+) -> None:
+    office = template.copy(tmp_path / "office")
+    demand = "  picture-quality: {net: clip, net_path: no-such-folder, frechet_rise_at_most: 0.1}\n"
+    office.write_policy(POLICY + demand)
+    done = office.cu("apply", "policies/request.yaml")
+    assert done.code == 4
+    assert "clip` are not in no-such-folder; name a local folder" in done.err
+    assert office.ledger == []
+    assert office.link.readlink() == Path("original")
+
+
+def test_other_seeds_show_the_spread_change_no_verdict_and_repeat(template: Office, tmp_path: Path) -> None:
+    office = template.copy(tmp_path / "office")
+    done = office.cu("apply", "policies/request.yaml", "--seeds", "3", "--json")
+    assert done.code == 0, done.err
+    [model] = done.json["models"]
+    assert [repeat["seed"] for repeat in model["repeats"]] == [1, 2]
+    decisive = [(check["name"], check["set"]) for check in model["checks"] if check["gates"]]
+    for repeat in model["repeats"]:
+        assert [(check["name"], check["set"]) for check in repeat["checks"]] == decisive
+    drops = {check["value"] for repeat in (model, *model["repeats"]) for check in repeat["checks"]
+             if (check["name"], check["set"]) == ("retain-drift", "retain")}  # fmt: skip
+    assert len(drops) == 3  # three different models
+    assert len(weights_of(office)) == 2  # the original and one candidate
+    bundle = Path("workspace/evidence") / Path(done.json["bundle"]).name
+    assert "3\u00a0unlearnings passed" in (office.folder / bundle / "report.html").read_text()
+    again = office.cu("verify", str(bundle), "--rerun", "--json")
+    assert again.json["rerun"]["repeats"], again.err
+    assert again.json["rerun"]["different"] == 0
 
 
 def test_a_profile_below_what_the_policy_demands_is_refused(template: Office, tmp_path: Path) -> None:

@@ -117,6 +117,12 @@ def shipped_file(net: str, distribution: str, file_name: str, sha256: str, advic
     return found
 
 
+def missing_weights(net: str, path: Path | None, advice: str) -> ModelError:
+    """The error of a network whose weights the user must name: none were named, or they are not there."""
+    named = "were not named" if path is None else f"are not in {path}"
+    return ModelError(f"the weights of feature network `{net}` {named}; {advice}")
+
+
 def refuse_path(net: str, path: Path | None) -> None:
     """Of networks whose weights an installed package brings.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compliance_unlearn.api.errors import ModelError
-from compliance_unlearn.api.feature_nets.base import FeatureNet, digest, require_edge, resized
+from compliance_unlearn.api.feature_nets.base import FeatureNet, digest, missing_weights, require_edge, resized
 from compliance_unlearn.api.model_files import read_json, read_safetensors
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def load(edge: int | None, path: Path | None) -> FeatureNet:
     import torch
 
     if path is None or not all((path / name).is_file() for name in (CONFIG, WEIGHTS)):
-        raise ModelError(f"the weights of feature network `{NAME}` are not at hand; {ADVICE}")
+        raise missing_weights(NAME, path, ADVICE)
     try:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
     except ImportError as error:

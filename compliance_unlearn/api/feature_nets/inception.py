@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compliance_unlearn.api.errors import ModelError
-from compliance_unlearn.api.feature_nets.base import FeatureNet, as_bytes, digest, require_edge
+from compliance_unlearn.api.feature_nets.base import FeatureNet, as_bytes, digest, missing_weights, require_edge
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ def load(edge: int | None, path: Path | None) -> FeatureNet:
 
     require_edge(NAME, EDGE, edge)
     if path is None or not path.is_file():
-        raise ModelError(f"the weights of feature network `{NAME}` are not at hand; {ADVICE}")
+        raise missing_weights(NAME, path, ADVICE)
     content = path.read_bytes()
     if digest(content) != SHA256:
         raise ModelError(f"{path} does not hold the published weights of feature network `{NAME}`; {ADVICE}")

@@ -240,6 +240,7 @@ def run_result(verdict: Outcome = Outcome.COMPLIANT, models: tuple[ModelResult, 
             platform="Linux-6.1-x86_64",
             processor="x86_64",
             threads=2,
+            device="cpu",
             packages={"torch": "2.13.0", "numpy": "2.4.6"},
             plugins=(
                 PluginProvenance(plugin="mae", distribution="compliance-unlearn-mae", version="0.1.0", sha256="1" * 64),
@@ -466,9 +467,9 @@ def test_plots_of_all_kinds_are_drawn_beside_their_question() -> None:
     shapes = [re.search(rf'<svg class="plot"[^>]*aria-label="{plot.title}:.*?</svg>', page, re.S) for plot in PLOTS]
     assert [shape is not None and shape[0].count("<path") + shape[0].count("<polyline") for shape in shapes] == [
         3,
-        3,
+        5,
         4,
-    ]
+    ], "each group, and a halo of those that lie in front of others"
     assert "nan" not in "".join(shape[0] for shape in shapes if shape)
     assert all(mark in text(page) for mark in ("border of the envelope", "90 % of the original"))
 
@@ -481,6 +482,22 @@ def test_a_plot_without_anything_to_draw_does_not_spoil_the_page() -> None:
     )
     model = model_result("faces-mae", good_checks(), promoted=True).model_copy(update={"plots": empty})
     assert part(render_report(run_result(models=(model,)), POLICY, {}), "other").count("There is nothing to draw.") == 3
+
+
+def test_only_the_largest_group_of_points_stands_back_and_the_legend_shows_it_so() -> None:
+    page = render_report(run_result(), POLICY, {})
+    figure = re.search(rf"<figcaption>{PLOTS[1].title}</figcaption>.*?</figure>", page, re.S)
+    assert figure is not None
+    drawn, legend = (re.findall(r'class="cloud[^"]*"', half) for half in figure[0].split('<ul class="legend">'))
+    assert [classes.count("behind") for classes in drawn] == [1, 0, 0]
+    assert sorted(drawn) == sorted(legend)
+
+
+def test_a_plot_without_anything_to_draw_still_says_what_was_left_out() -> None:
+    empty = Histogram(title="one", caption="7 have no score", unit="", edges=(0.0, 1.0), counts={"forget": (0,)})
+    model = model_result("faces-mae", good_checks(), promoted=True).model_copy(update={"plots": (empty,)})
+    page = part(render_report(run_result(models=(model,)), POLICY, {}), "other")
+    assert "There is nothing to draw. 7 have no score." in page
 
 
 def test_what_was_not_tested_is_said_once_for_all_models() -> None:

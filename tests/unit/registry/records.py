@@ -20,6 +20,7 @@ def a_plan(request: str) -> Plan:
         policy=DIGEST,
         retain="none",
         verify="quick",
+        seeds=1,
         models=(),
         checks=(PlannedCheck(name="echo-drift", params={"at_most": 0.5}, decides=True),),
         not_reached=(),
@@ -38,6 +39,8 @@ def a_result() -> RunResult:
         finished=moment,
         lineage=Lineage(dataset="faces", revision="HEAD", digest="0"),
         models=(),
-        environment=Environment(python="3", platform="p", processor="c", threads=1, packages={}, plugins=()),
+        environment=Environment(
+            python="3", platform="p", processor="c", threads=1, device="cpu", packages={}, plugins=()
+        ),
         not_reached=(),
     )
