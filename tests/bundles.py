@@ -155,7 +155,11 @@ def build_plan(models: tuple[str, ...]) -> Plan:
             )
             for name in models
         ),
-        checks=(PlannedCheck(name="noise-envelope", params={"inside_at_least": 0.95}, decides=True),),
+        checks=(
+            PlannedCheck(
+                name="noise-envelope", params={"inside_at_least": 0.95}, demanded=True, decides=True, decides_from=1
+            ),
+        ),
         not_reached=("backups of the data set older than the request",),
     )
 

@@ -25,7 +25,9 @@ class PlannedCheck(Evidence):
 
     name: str
     params: dict[str, Any]
+    demanded: bool = Field(description="whether the policy names it: then it must be able to run")
     decides: bool = Field(description="whether the outcome may depend on it, or it is only reported")
+    decides_from: int = Field(ge=1, description="records to forget that it takes for a pass to count")
 
 
 class PlannedModel(Evidence):

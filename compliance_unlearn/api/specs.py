@@ -62,6 +62,10 @@ class CheckSpec(Spec):
     Attributes:
         profile: the least profile in which it runs without being named by the policy; None if only then.
         decides: decides on the outcome even where the policy does not name it; other checks are then only reported.
+        decides_by: parameters of which one must be set for the check to decide; empty if it never does. None: it
+            decides wherever the policy names it.
+        decides_from: records to forget that it takes for a pass to count, as calibration found; with fewer it would
+            pass what was not forgotten in more than 5 % of all cases.
         reference: compares with a model that was trained without the records to forget; one is trained where the policy
             names the check.
         tests_forgetting: has a result that decides whether the selected records were forgotten. A policy must name at
@@ -71,6 +75,8 @@ class CheckSpec(Spec):
     kind: ClassVar[str] = "check"
     profile: Profile | None = None
     decides: bool = False
+    decides_by: tuple[str, ...] | None = None
+    decides_from: int = 1
     reference: bool = False
     tests_forgetting: bool = False
 

@@ -11,7 +11,7 @@ import typer
 from compliance_unlearn.api.errors import PolicyError
 
 if TYPE_CHECKING:
-    from compliance_unlearn.api.plan import PlannedModel
+    from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
     from compliance_unlearn.cli.console import ConsoleReporter
     from compliance_unlearn.engine.planning import ResolvedPlan
 
@@ -112,6 +112,12 @@ def _in_words(model: PlannedModel) -> str:
     )
 
 
+def _weight(check: PlannedCheck) -> str:
+    if not check.decides:
+        return "reported" + (": named, but it decides nothing with these settings" if check.demanded else "")
+    return "decides" + (f", from {check.decides_from} records to forget on" if check.decides_from > 1 else "")
+
+
 def _print(resolved: ResolvedPlan) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -133,7 +139,7 @@ def _print(resolved: ResolvedPlan) -> None:
     checks = Table("check", "settings", "outcome", title=f"verification: {shown.verify}")
     for check in shown.checks:
         settings = ", ".join(f"{key} {value}" for key, value in check.params.items() if value is not None)
-        checks.add_row(check.name, settings or "-", "decides" if check.decides else "reported")
+        checks.add_row(check.name, settings or "-", _weight(check))
     console.print(checks)
     for finding in resolved.findings:
         console.print(f"{finding.severity}: {finding.message}", highlight=False)

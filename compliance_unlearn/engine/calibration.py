@@ -13,7 +13,7 @@ from cu_audit.records import CheckResult, Outcome, Question, Verdict
 
 from compliance_unlearn.api import Check, ModelError
 from compliance_unlearn.api.plan import PlannedCheck
-from compliance_unlearn.engine.measuring import ModelRun, reported
+from compliance_unlearn.engine.measuring import ModelRun, weighed
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.planted import PlantedContext, PlantedWorld, Pool
 from compliance_unlearn.engine.reporting import Reporter
@@ -154,7 +154,9 @@ def _without_models(
 
 
 def _results(context: PlantedContext, checks: Sequence[tuple[PlannedCheck, Check]]) -> list[CheckResult]:
-    return holm([reported(result, planned) for planned, check in checks for result in check.run(context).results])
+    return holm(
+        [weighed(result, planned, context) for planned, check in checks for result in check.run(context).results]
+    )
 
 
 def _looks_at_weights(check: Check, context: PlantedContext) -> bool:
@@ -168,8 +170,8 @@ def _looks_at_weights(check: Check, context: PlantedContext) -> bool:
 
 def _is_true(result: CheckResult, world: PlantedWorld) -> bool | None:
     """Whether the claim of a result holds in a world; None where that is not planted."""
-    if result.question is Question.FORGOTTEN:
-        # Whether a half is enough depends on the threshold.
+    if result.question in (Question.FORGOTTEN, Question.RECOVERABLE):
+        # What can be read from features is planted with them. Whether a half is enough depends on the threshold.
         return None if world is PlantedWorld.HALF_FORGOTTEN else world.forget_is_noise
     if result.question is Question.RETAINED:
         return world is not PlantedWorld.BROKEN

@@ -72,5 +72,13 @@ class Extent:
 
 def _planned(name: str, policy: Policy, registry: Registry) -> PlannedCheck:
     registered = registry.find(CheckSpec, name)
+    spec, demanded = registered.spec, name in policy.accept
     params = registry.params(registered, policy.accept.get(name, {})).model_dump(mode="json")
-    return PlannedCheck(name=name, params=params, decides=name in policy.accept or registered.spec.decides)
+    able = spec.decides_by is None or any(params[parameter] is not None for parameter in spec.decides_by)
+    return PlannedCheck(
+        name=name,
+        params=params,
+        demanded=demanded,
+        decides=spec.decides or (demanded and able),
+        decides_from=spec.decides_from,
+    )

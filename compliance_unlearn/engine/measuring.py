@@ -30,6 +30,7 @@ from cu_audit.records import (
 from compliance_unlearn.api import (
     AdapterSpec,
     Check,
+    CheckContext,
     CheckSpec,
     LoopSettings,
     Measurement,
@@ -246,19 +247,19 @@ class ModelRun:
         return measured
 
     def require_checks(self) -> None:
-        """Find out whether what the checks need is there, as far as the outcome may depend on them.
+        """Find out whether what the checks need is there that the policy names.
 
         Raises:
             ModelError: something is missing; nothing was changed.
         """
         for planned in self._resolved.plan.checks:
-            if planned.decides:
+            if planned.demanded:
                 self.made(planned).require()
 
     def _measurement(self, planned: PlannedCheck, worlds: MeasuredWorlds) -> Measurement:
-        """What a check found; one that is only reported is skipped if something is missing that it needs."""
+        """What a check found; one that nobody demanded is skipped if something is missing that it needs."""
         check = self.made(planned)
-        if not planned.decides:
+        if not planned.demanded:
             try:
                 check.require()
             except ModelError as error:
@@ -382,7 +383,7 @@ class ModelRun:
         with measured.timed("checks"), self._reporter.phase(f"Checking {planned.name}", len(checks)) as advance:
             for check in checks:
                 measurement = self._measurement(check, worlds)
-                measured.checks += [reported(result, check) for result in measurement.results]
+                measured.checks += [weighed(result, check, worlds) for result in measurement.results]
                 measured.plots += measurement.plots
                 measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, check.name)
@@ -399,7 +400,9 @@ class ModelRun:
                 results: list[CheckResult] = []
                 with self._reporter.phase(f"Checking {planned.name}, seed {seed}", len(checks)) as advance:
                     for check in checks:
-                        results += self._measurement(check, worlds).results
+                        results += [
+                            weighed(result, check, worlds) for result in self._measurement(check, worlds).results
+                        ]
                         advance(1, check.name)
                 measured.repeats.append(Repeated(seed, [result for result in results if result.gates]))
 
@@ -429,9 +432,21 @@ def correct(measured: Sequence[Measured]) -> None:
             checks[:] = [next(corrected) for _ in checks]
 
 
-def reported(result: CheckResult, planned: PlannedCheck) -> CheckResult:
-    """A result as the plan wants it: a check that nobody demanded decides nothing."""
-    return result if planned.decides else result.model_copy(update={"gates": False})
+def weighed(result: CheckResult, planned: PlannedCheck, context: CheckContext) -> CheckResult:
+    """A result with the weight that the plan gives it.
+
+    A check that nobody demanded decides nothing, and one with fewer records than it was found fit for does not pass.
+    """
+    if not planned.decides:
+        return result.model_copy(update={"gates": False})
+    count = context.counts.get(FORGET, 0)
+    if result.verdict is not Verdict.PASSED or count >= planned.decides_from:
+        return result
+    reason = (
+        f"{result.reason}; but {planned.name} was found to pass too easily with fewer than {planned.decides_from} "
+        f"records to forget, here there are {count}"
+    )
+    return result.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 
 def require_unchanged(folder: Path, files: Mapping[str, str]) -> None:

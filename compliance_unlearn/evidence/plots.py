@@ -154,7 +154,7 @@ def histogram(plot: Histogram) -> HistogramPlot | None:
 
 
 def scatter(plot: Scatter, height: float = 300.0) -> Plane | None:
-    """The points, the largest group behind the others; None where there is none."""
+    """The points, None where there is none: the largest group behind the others, of equal ones the last by name."""
     groups = {name: points for name, points in sorted(plot.points.items()) if points}
     if not groups:
         return None
@@ -165,7 +165,7 @@ def scatter(plot: Scatter, height: float = 300.0) -> Plane | None:
         Group(name, style[name], len(points), "", _markers(_thinned(points, MOST_POINTS), style[name], x, y))
         for name, points in groups.items()
     ]
-    return Plane(height, x, y, tuple(sorted(clouds, key=lambda cloud: -cloud.total)))
+    return Plane(height, x, y, tuple(sorted(clouds, key=lambda cloud: (cloud.total, cloud.name), reverse=True)))
 
 
 def curves(plot: Lines, height: float = 240.0, *, log: bool = False) -> Plane | None:

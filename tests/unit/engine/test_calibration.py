@@ -152,9 +152,13 @@ class NeedsModel(Check):
         return Measurement()
 
 
-def calibrated(pool: Pool, *checks: Check, decides: bool = True, runs: int = 5) -> Calibration:
+def calibrated(pool: Pool, *checks: Check, decides: bool = True, runs: int = 5, decides_from: int = 1) -> Calibration:
     planned = [
-        (PlannedCheck(name=f"check-{number}", params={}, decides=decides), check) for number, check in enumerate(checks)
+        (
+            PlannedCheck(name=f"check-{number}", params={}, demanded=True, decides=decides, decides_from=decides_from),
+            check,
+        )
+        for number, check in enumerate(checks)
     ]
     return calibrate(pool, planned, draws(pool, [4]), runs, lambda _: None)
 
@@ -170,6 +174,14 @@ def test_a_check_that_always_passes_is_found_out_and_must_not_decide(pool: Pool)
         PlantedWorld.BROKEN: 0,
     }
     assert [rate.check for rate in found.unfit] == ["says-passed"]
+
+
+def test_a_check_that_passes_too_easily_does_not_pass_with_fewer_records_than_it_decides_from(pool: Pool) -> None:
+    check = Says(Verdict.PASSED, Question.FORGOTTEN)
+    found = calibrated(pool, check, decides_from=5)  # the draws have four
+    assert {verdict for rate in found.rates for verdict in rate.verdicts} == {Verdict.INCONCLUSIVE}
+    assert not found.unfit
+    assert calibrated(pool, check, decides_from=4).unfit
 
 
 def test_a_check_that_always_fails_is_wrong_where_everything_was_forgotten(pool: Pool) -> None:

@@ -95,6 +95,14 @@ def test_small_groups_of_points_lie_in_front_and_none_outside() -> None:
     assert 0 < min(places) < max(places) < WIDTH
 
 
+def test_of_groups_of_one_size_the_forgotten_ones_lie_in_front() -> None:
+    some: Points = ((0.0, 0.0), (1.0, 1.0))
+    names = ("noise", "forget after", "retained before", "forget before")
+    plane = scatter(Scatter(title="t", axes=("a", "b"), points=dict.fromkeys(names, some)))
+    assert plane is not None
+    assert [cloud.name for cloud in plane.groups] == ["retained before", "noise", "forget before", "forget after"]
+
+
 def test_points_that_all_coincide_are_drawn() -> None:
     assert scatter(Scatter(title="t", axes=("a", "b"), points={"forget": ((0.0, 0.0), (0.0, 0.0))})) is not None
     assert scatter(Scatter(title="t", axes=("a", "b"), points={"forget": ()})) is None

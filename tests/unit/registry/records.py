@@ -22,7 +22,7 @@ def a_plan(request: str) -> Plan:
         verify="quick",
         seeds=1,
         models=(),
-        checks=(PlannedCheck(name="echo-drift", params={"at_most": 0.5}, decides=True),),
+        checks=(PlannedCheck(name="echo-drift", params={"at_most": 0.5}, demanded=True, decides=True, decides_from=1),),
         not_reached=(),
     )
 

@@ -6,8 +6,18 @@ import math
 
 import pytest
 import torch
-from cu_audit.records import FORGET, FORGET_HELD_OUT, Verdict
-from cu_standard.checks.noise_envelope import COVERAGE, FOLDS, Borders, Envelope, Inside, NoiseEnvelope, folds_of
+from cu_audit.records import FORGET, FORGET_HELD_OUT, Histogram, Question, Verdict
+from cu_standard.checks.noise_envelope import (
+    COVERAGE,
+    FOLDS,
+    RETAINED_DRAWN,
+    Borders,
+    Envelope,
+    Inside,
+    NoiseEnvelope,
+    folds_of,
+    score_histogram,
+)
 from cu_standard.params import NoiseEnvelopeParams
 from cu_standard.statistics import share_interval
 from scipy.stats import binom
@@ -217,3 +227,101 @@ def test_the_original_on_noise_as_candidate_is_seldom_failed_by_chance() -> None
     verdicts = [of_set(measured(world, noise_images=120), FORGET).verdict for world in worlds]
     assert verdicts.count(Verdict.VOID) <= 2
     assert verdicts.count(Verdict.PASSED) >= 20
+
+
+def drawn(measurement: Measurement) -> Histogram:
+    (plot,) = measurement.plots
+    assert isinstance(plot, Histogram)
+    return plot
+
+
+def left_of_border(plot: Histogram, group: str) -> float:
+    """Share of the drawn values of a group."""
+    border = plot.edges.index(plot.marks["border of the envelope"])
+    return sum(plot.counts[group][:border]) / sum(plot.counts[group])
+
+
+def some_like_noise(original: Outputs, noise: Outputs) -> torch.Tensor:
+    """A third was not forgotten."""
+    kept = (torch.arange(len(original)) % 3 == 0)[:, None, None, None]
+    return torch.where(kept, original.images, noise.images)
+
+
+def one_not_a_number(original: Outputs, noise: Outputs) -> torch.Tensor:
+    images = collapses(original, noise).clone()
+    images[0, 0, 8, 8] = math.nan
+    return images
+
+
+@pytest.mark.parametrize("change", [collapses, keeps, answers_noise, some_like_noise], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("known", [True, False])
+def test_as_many_scores_lie_left_of_the_border_as_the_results_say(change: Change, known: bool) -> None:
+    measurement = measured(Planted(forget=change, trained=20, subjects=12, known_subjects=known))
+    plot, result = drawn(measurement), of_set(measurement, FORGET)
+    before, retained, noise, _ = (control.value for control in result.controls)
+    assert left_of_border(plot, "forget after") == pytest.approx(result.value)
+    assert left_of_border(plot, "forget before") == pytest.approx(before)
+    assert left_of_border(plot, "retained before") == pytest.approx(retained)
+    assert left_of_border(plot, "noise") == pytest.approx(noise)
+    assert {name: sum(counts) for name, counts in plot.counts.items()} == {
+        "forget after": 20,
+        "forget before": 20,
+        "noise": 200,
+        "retained before": 240,
+    }
+    assert plot.question is Question.FORGOTTEN
+    assert "Not drawn" not in plot.caption
+
+
+def test_scores_that_are_not_finite_are_counted_in_words() -> None:
+    measurement = measured(Planted(forget=one_not_a_number))
+    plot = drawn(measurement)
+    assert sum(plot.counts["forget after"]) == 6
+    assert plot.caption.endswith("Not drawn, since they have no finite score: 1 of forget after.")
+    assert of_set(measurement, FORGET).value == pytest.approx(6 / 7), "which is not left out of the share"
+    broken = drawn(measured(Planted(forget=not_numbers)))
+    assert not any(broken.counts["forget after"])
+    assert broken.caption.endswith("7 of forget after.")
+
+
+def test_groups_without_any_finite_score_are_named_too() -> None:
+    plot = score_histogram({"noise": torch.tensor([math.inf, math.nan]), "forget after": torch.tensor([-math.inf])})
+    assert plot.caption.endswith("2 of noise, 1 of forget after.")
+    assert not any(sum(counts) for counts in plot.counts.values())
+
+
+def test_a_score_on_the_border_is_drawn_inside() -> None:
+    for values in ([0.0], [0.0, 3.0], [-3.0, 0.0], [-0.1, 0.0, 1e-9, 0.7]):
+        plot = score_histogram({"noise": torch.tensor(values, dtype=torch.float64)})
+        inside = sum(value <= 0 for value in values)
+        assert left_of_border(plot, "noise") == pytest.approx(inside / len(values))
+        assert plot.edges[0] < min(values)
+        assert plot.edges[-1] >= max(values)
+
+
+def test_of_many_retained_pictures_some_are_drawn_and_the_rest_still_looked_at() -> None:
+    values = torch.linspace(-1.0, 1.0, 2000, dtype=torch.float64)
+    values[7] = math.nan
+    plot = score_histogram({"retained before": values, "noise": values})
+    assert sum(plot.counts["noise"]) == 1999
+    assert 0.8 * RETAINED_DRAWN <= sum(plot.counts["retained before"]) <= RETAINED_DRAWN
+    assert left_of_border(plot, "retained before") == pytest.approx(0.5, abs=0.01)
+    assert "1 of retained before, 1 of noise" in plot.caption
+
+
+def test_scores_of_all_folds_share_one_border() -> None:
+    """The score less the border of its own fold is at most 0 exactly where the rank is within the border."""
+    real, folds = ramps(60, 0), torch.arange(60) % FOLDS
+    envelope = Envelope.fitted(noises(50, 0), real, folds).calibrated(noises(100, 1))
+    assert envelope.calibration is not None
+    assert len(torch.unique(envelope.calibration[:, 95])) > 1, "borders differ"
+    weights = torch.linspace(0, 1, 300).pow(4)[:, None]
+    outputs = (1 - weights) * noises(300, 2) + weights * ramps(300, 2)
+    found = envelope.inside(outputs, torch.arange(300) % FOLDS)
+    assert torch.equal(found.past_border <= 0, found.ranks <= found.borders.estimate)
+    assert 0.1 < found.share < 0.9
+
+
+def test_the_same_world_is_drawn_alike() -> None:
+    one, same = (drawn(measured(Planted(forget=some_like_noise))) for _ in range(2))
+    assert one == same

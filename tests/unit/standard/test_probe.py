@@ -7,9 +7,19 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from cu_audit.records import FORGET, RETAIN, CheckResult, Verdict
+from cu_audit.records import FORGET, RETAIN, CheckResult, Question, Scatter, Verdict
 from cu_standard.checks import probe
-from cu_standard.checks.probe import WIDTH, Pictures, Probe, Skill, scores, standardised, strongest_interval
+from cu_standard.checks.probe import (
+    DRAWN_AT_MOST,
+    WIDTH,
+    Pictures,
+    Probe,
+    Skill,
+    principal_components,
+    scores,
+    standardised,
+    strongest_interval,
+)
 from cu_standard.params import ProbeParams
 
 from compliance_unlearn.api import Measurement, Outputs, World
@@ -220,3 +230,117 @@ def test_a_probe_learns_from_a_bounded_number_of_retained_pictures(monkeypatch: 
     assert few.after is not None
     assert many.after is not None
     assert few.after < many.after
+
+
+def drawn(context: Planted) -> Scatter:
+    (plot,) = measured(context).plots
+    assert isinstance(plot, Scatter)
+    return plot
+
+
+def group(plot: Scatter, name: str) -> torch.Tensor:
+    return torch.tensor(plot.points[name], dtype=torch.float64)
+
+
+def apart(plot: Scatter, one: str, other: str) -> float:
+    """Distance of the middles of two groups."""
+    return float(torch.dist(group(plot, one).mean(dim=0), group(plot, other).mean(dim=0)))
+
+
+@dataclass(frozen=True)
+class Loud(Planted):
+    """Features of noise vary as much as those of pictures, around another place."""
+
+    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+        (found,) = super().features(world, set_name)
+        forgotten = world is World.CANDIDATE and set_name == FORGET and self.forget is not keeps
+        if world is not World.NOISE and not forgotten:
+            return (found,)
+        return (0.9 + 0.1 * torch.randn(found.shape, generator=self.generator(f"loud {world} {set_name}")),)
+
+
+@pytest.mark.parametrize("count", [7, 3])
+def test_features_are_drawn_where_pictures_are_too_few_for_a_probe(count: int) -> None:
+    context = Loud(trained=count, held_out=0, subjects=30, forget=collapses)
+    plot = drawn(context)
+    assert decided(context).value is None
+    assert {name: len(points) for name, points in plot.points.items()} == {
+        "forget after": count,
+        "forget before": count,
+        "noise": count,
+        "retained before": min(30 * count, DRAWN_AT_MOST),
+    }
+    assert plot.question is Question.RECOVERABLE
+
+
+def test_two_pictures_are_not_drawn() -> None:
+    assert measured(Planted(trained=2, held_out=0)).plots == ()
+
+
+@pytest.mark.parametrize("count", [7, 60])
+def test_forgotten_pictures_lie_where_noise_lies_and_others_where_they_lay(count: int, only_linear: None) -> None:
+    forgotten = drawn(Loud(trained=count, held_out=0, subjects=3, forget=collapses))
+    moved = apart(forgotten, "forget after", "forget before")
+    assert moved > 4 * apart(forgotten, "forget after", "noise")
+    kept = drawn(Loud(trained=count, held_out=0, subjects=3, forget=keeps))
+    assert kept.points["forget after"] == kept.points["forget before"]
+    assert apart(kept, "forget after", "noise") == pytest.approx(moved, rel=0.3)
+
+
+def test_the_axes_do_not_depend_on_the_candidate(only_linear: None) -> None:
+    one, other = (drawn(world(change, count=40)) for change in (collapses, mumbles))
+    for name in ("forget before", "noise", "retained before"):
+        assert torch.allclose(group(one, name), group(other, name))
+    assert not torch.allclose(group(one, "forget after"), group(other, "forget after"))
+
+
+def test_at_most_so_many_pictures_of_a_group_are_drawn(monkeypatch: pytest.MonkeyPatch, only_linear: None) -> None:
+    monkeypatch.setattr(probe, "DRAWN_AT_MOST", 20)
+    plot = drawn(world(keeps, count=40))
+    assert {len(points) for points in plot.points.values()} == {20}
+    assert plot.points["forget after"] == plot.points["forget before"], "the same pictures before and after"
+
+
+def test_pictures_whose_features_are_not_numbers_are_counted_in_words() -> None:
+    def one_broken(original: Outputs, noise: Outputs) -> torch.Tensor:
+        images = original.images.clone()
+        images[2, 0, 8, 8] = torch.nan
+        return images
+
+    plot = drawn(world(one_broken, count=7))
+    assert len(plot.points["forget after"]) == 6
+    assert len(plot.points["forget before"]) == 7
+    assert plot.caption.endswith("Not drawn, since their features are not finite: 1 of forget after.")
+    assert not drawn(world(not_numbers, count=7)).points["forget after"]
+
+
+def test_the_picture_of_the_features_is_the_same_each_time() -> None:
+    one, same = (drawn(Planted(forget=mumbles)) for _ in range(2))
+    assert one == same
+
+
+def test_principal_components_are_the_directions_that_vary_most_with_a_sign_of_their_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.tensor([0.1, 5.0, 0.1, 2.0])
+    features = 3.0 + scale * torch.randn(400, 4, generator=generator)
+    points, share = principal_components(features, 300)
+    assert torch.allclose(points.abs(), (features[:, [1, 3]] - 3.0).abs().double(), atol=1.0)
+    assert torch.corrcoef(torch.stack([points[:, 0], features[:, 1].double()]))[0, 1] > 0.99
+    assert torch.corrcoef(torch.stack([points[:, 1], features[:, 3].double()]))[0, 1] > 0.99
+    assert share == pytest.approx(29.0 / 29.02, abs=0.001)
+    assert torch.allclose(points[:300].mean(dim=0), torch.zeros(2, dtype=torch.float64), atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_features_of_one_number_or_all_alike_can_be_drawn(width: int) -> None:
+    points, share = principal_components(torch.ones(6, width), 4)
+    assert (points == 0).all()
+    assert share == 0.0
+
+
+def test_the_first_rows_can_set_mean_and_deviation_for_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    known, others = torch.randn(50, 3, generator=generator), 10.0 + torch.randn(20, 3, generator=generator)
+    found = standardised((torch.cat([known, others]),), generator, known=50)
+    assert torch.allclose(found[:50], standardised((known,), generator))
+    assert torch.allclose(found[50:], (others - known.mean(dim=0)) / known.std(dim=0), atol=1e-5)

@@ -10,17 +10,29 @@ Var over all fitted outputs; the choice is in docs/decisions/0008.
 The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
 border, which is an estimate. Never-seen pictures of the subject are a sample, and so is what was measured of a very
 large set: theirs is a Clopper-Pearson interval, with the uncertainty of the border added (union bound).
+
+The plot shows each score less the border of its classifier, so that 0 is the border for all. It decides nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, CheckResult, Control, Interval, Question, Verdict
+from cu_audit.records import (
+    FORGET,
+    FORGET_HELD_OUT,
+    RETAIN,
+    CheckResult,
+    Control,
+    Histogram,
+    Interval,
+    Question,
+    Verdict,
+)
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.params import NoiseEnvelopeParams
@@ -46,6 +58,12 @@ FOLDS = 5
 
 REFERENCES_AT_MOST = 2048
 """Outputs on pictures that the classifiers learn from; the time grows with the square."""
+
+RETAINED, RETAINED_DRAWN = "retained before", 300
+"""A group of the plot, and how many of its pictures are drawn at most."""
+
+BINS = 30
+"""Of the plot, about."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +180,15 @@ class Envelope:
                 scores[rows] = torch.from_numpy(classifier.decision_function(similar.numpy()))
         return scores
 
-    def inside(self, pixels: torch.Tensor, folds: torch.Tensor) -> Inside:
+    def inside(self, pixels: torch.Tensor, folds: torch.Tensor) -> Scored:
         """Where outputs lie among the noise outputs of `calibrated`."""
         assert self.calibration is not None, "calibrated comes first"
         scores = self.scores(pixels, folds)
-        ranks = torch.searchsorted(self.calibration[folds], scores[:, None]).squeeze(1) + 1
-        count = self.calibration.shape[1]
-        return Inside(ranks.masked_fill(scores.isinf(), count + 1), Borders.among(count))
+        calibration = self.calibration[folds]
+        ranks = torch.searchsorted(calibration, scores[:, None]).squeeze(1) + 1
+        borders = Borders.among(calibration.shape[1])
+        past_border = scores - calibration[:, borders.estimate - 1]
+        return Scored(ranks.masked_fill(scores.isinf(), borders.count + 1), borders, past_border)
 
     def _kernel(self, pixels: torch.Tensor) -> torch.Tensor:
         return torch.cdist(pixels, self.members).square_().mul_(-self.width).exp_()
@@ -234,6 +254,18 @@ class Inside:
         return int((self.ranks <= border).sum())
 
 
+@dataclass(frozen=True)
+class Scored(Inside):
+    """Outputs inside the envelope, and how far from its border.
+
+    Attributes:
+        past_border: score of each output less the estimated border of the classifier that scored it, ``[n]``; inside if
+            it is not above 0. Infinite or NaN where the score or the border is not finite.
+    """
+
+    past_border: torch.Tensor
+
+
 class NoiseEnvelope(Check):
     """Share of forget outputs inside the region that holds 95 % of the original's outputs on noise."""
 
@@ -242,9 +274,23 @@ class NoiseEnvelope(Check):
 
     def _run(self, context: CheckContext) -> Measurement:
         envelope = self._envelope(context)
-        controls = self._controls(context, envelope)
+        fresh = _pixels(context.noise_outputs("envelope control", self._params.noise_images))
+        noise = envelope.inside(fresh, torch.arange(len(fresh)) % FOLDS)
+        centre = envelope.inside(fresh.mean(dim=0).expand(FOLDS, -1), torch.arange(FOLDS))
+        retained = _inside(context, envelope, World.ORIGINAL, RETAIN)
+        controls = _controls(retained, noise, centre)
         sets = [name for name in (FORGET, FORGET_HELD_OUT) if context.counts.get(name)]
-        return Measurement(results=tuple(self._result(context, name, envelope, controls) for name in sets))
+        before, after = (
+            {name: _inside(context, envelope, world, name) for name in sets}
+            for world in (World.ORIGINAL, World.CANDIDATE)
+        )
+        drawn = {"noise": noise, RETAINED: retained}
+        if FORGET in sets:
+            drawn |= {"forget before": before[FORGET], "forget after": after[FORGET]}
+        return Measurement(
+            results=tuple(self._result(context, name, before[name], after[name], controls) for name in sets),
+            plots=(score_histogram({name: scored.past_border for name, scored in drawn.items()}),),
+        )
 
     def _envelope(self, context: CheckContext) -> Envelope:
         count = self._params.noise_images
@@ -258,12 +304,12 @@ class NoiseEnvelope(Check):
         envelope = Envelope.fitted(_pixels(reference), pixels[chosen], folds[chosen])
         return envelope.calibrated(_pixels(calibration))
 
-    def _result(self, context: CheckContext, name: str, envelope: Envelope, shared: tuple[Control, ...]) -> CheckResult:
-        inside = self._inside(context, envelope, World.CANDIDATE, name)
+    def _result(
+        self, context: CheckContext, name: str, before: Inside, inside: Inside, shared: tuple[Control, ...]
+    ) -> CheckResult:
         is_sample = name != FORGET or context.totals[name] > context.counts[name]
         interval = inside.interval(is_sample=is_sample)
-        original = self._inside(context, envelope, World.ORIGINAL, name)
-        controls = (_at_most("original model", original.share), *shared)
+        controls = (_at_most("original model", before.share), *shared)
         broken = [control.name for control in controls if not control.behaved]
         if broken:
             verdict, reason = Verdict.VOID, f"the envelope cannot tell noise from pictures: {', '.join(broken)}"
@@ -299,33 +345,29 @@ class NoiseEnvelope(Check):
             ),
         )
 
-    def _controls(self, context: CheckContext, envelope: Envelope) -> tuple[Control, ...]:
-        count = self._params.noise_images
-        fresh = _pixels(context.noise_outputs("envelope control", count))
-        share = envelope.inside(fresh, torch.arange(count) % FOLDS).share
-        tolerance = 3.0 * math.sqrt(COVERAGE * (1.0 - COVERAGE) * 2.0 / count)
-        centre = envelope.inside(fresh.mean(dim=0).expand(FOLDS, -1), torch.arange(FOLDS)).share
-        retained = self._inside(context, envelope, World.ORIGINAL, RETAIN)
-        return (
-            _at_most("original model on retained pictures", retained.share),
-            Control(
-                name="original model on fresh noise",
-                expected=f"passes: {COVERAGE:.0%} inside, give or take {tolerance:.1%}",
-                value=share,
-                behaved=abs(share - COVERAGE) <= tolerance,
-            ),
-            Control(
-                name="mean of the noise outputs",
-                expected="passes: a model that collapsed to it would be recognised",
-                value=centre,
-                behaved=centre == 1.0,
-            ),
-        )
 
-    @staticmethod
-    def _inside(context: CheckContext, envelope: Envelope, world: World, name: str) -> Inside:
-        outputs = context.outputs(world, name)
-        return envelope.inside(_pixels(outputs), _folds(context, name, outputs))
+def _controls(retained: Inside, noise: Inside, centre: Inside) -> tuple[Control, ...]:
+    tolerance = 3.0 * math.sqrt(COVERAGE * (1.0 - COVERAGE) * 2.0 / noise.count)
+    return (
+        _at_most("original model on retained pictures", retained.share),
+        Control(
+            name="original model on fresh noise",
+            expected=f"passes: {COVERAGE:.0%} inside, give or take {tolerance:.1%}",
+            value=noise.share,
+            behaved=abs(noise.share - COVERAGE) <= tolerance,
+        ),
+        Control(
+            name="mean of the noise outputs",
+            expected="passes: a model that collapsed to it would be recognised",
+            value=centre.share,
+            behaved=centre.share == 1.0,
+        ),
+    )
+
+
+def _inside(context: CheckContext, envelope: Envelope, world: World, name: str) -> Scored:
+    outputs = context.outputs(world, name)
+    return envelope.inside(_pixels(outputs), _folds(context, name, outputs))
 
 
 def _at_most(name: str, share: float) -> Control:
@@ -335,6 +377,58 @@ def _at_most(name: str, share: float) -> Control:
         value=share,
         behaved=share <= REAL_INSIDE_AT_MOST,
     )
+
+
+def score_histogram(past_border: Mapping[str, torch.Tensor]) -> Histogram:
+    """How the scores of each group lie to the border of the envelope, which is an edge between two bins.
+
+    A score on the border is counted left of it, as it is inside. What is not finite is left out and named.
+
+    Args:
+        past_border: see `Scored`, of each group.
+    """
+    finite = {name: values[torch.isfinite(values)] for name, values in past_border.items()}
+    drawn = {name: _some(values) if name == RETAINED else values for name, values in finite.items()}
+    edges = _edges(torch.cat(list(drawn.values())))
+    caption = (
+        "A classifier scores each output: the more it looks like an output on a picture, and the less like one on "
+        "noise, the higher. Shown is how far the score lies from the border of the envelope. Left of the border is "
+        f"inside, as about {COVERAGE:.0%} of noise outputs are. Before, outputs should lie right of it; afterwards, "
+        f"left. At most {RETAINED_DRAWN} retained pictures are drawn."
+    )
+    left_out = {name: len(values) - len(finite[name]) for name, values in past_border.items()}
+    if any(left_out.values()):
+        told = ", ".join(f"{count} of {name}" for name, count in left_out.items() if count)
+        caption += f" Not drawn, since they have no finite score: {told}."
+    return Histogram(
+        title="How like noise the outputs are",
+        caption=caption,
+        question=Question.FORGOTTEN,
+        unit="score, less that of the border",
+        edges=tuple(edges.tolist()),
+        counts={name: _counts(values, edges) for name, values in drawn.items()},
+        marks={"border of the envelope": 0.0},
+    )
+
+
+def _some(values: torch.Tensor) -> torch.Tensor:
+    """At most `RETAINED_DRAWN`, evenly from all."""
+    return values[:: max(1, math.ceil(len(values) / RETAINED_DRAWN))]
+
+
+def _edges(values: torch.Tensor) -> torch.Tensor:
+    """About `BINS` bins of one width from below the lowest value to the highest, one edge at exactly 0."""
+    ends = torch.cat([values, torch.zeros(1, dtype=values.dtype)])
+    low, high = float(ends.min()), float(ends.max())
+    width = (high - low) / BINS or 1.0
+    return torch.arange(math.ceil(low / width) - 1, math.ceil(high / width) + 1, dtype=torch.float64) * width
+
+
+def _counts(values: torch.Tensor, edges: torch.Tensor) -> tuple[int, ...]:
+    """Of values between neighbouring edges, the upper one included."""
+    bins = len(edges) - 1
+    places = (torch.bucketize(values.contiguous(), edges) - 1).clamp(0, bins - 1)
+    return tuple(torch.bincount(places, minlength=bins).tolist())
 
 
 def folds_of(subjects: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
