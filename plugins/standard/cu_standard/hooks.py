@@ -88,6 +88,7 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             params=f"{PARAMS}:NoParams",
             factory=f"{CHECKS}.fidelity:Fidelity",
             profile="quick",
+            decides_by=(),
         ),
         CheckSpec(
             name="noise-envelope",
@@ -122,6 +123,7 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             params=f"{PARAMS}:SameAsNoiseParams",
             factory=f"{CHECKS}.same_as_noise:SameAsNoise",
             profile="standard",
+            decides_by=("accuracy_at_most",),
         ),
         CheckSpec(
             name="whiteness",
@@ -129,6 +131,7 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             params=f"{PARAMS}:WhitenessParams",
             factory=f"{CHECKS}.whiteness:Whiteness",
             profile="standard",
+            decides_by=(),
         ),
         CheckSpec(
             name="picture-quality",
@@ -136,6 +139,7 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             params=f"{PARAMS}:PictureQualityParams",
             factory=f"{CHECKS}.picture_quality:PictureQuality",
             profile="standard",
+            decides_by=("frechet_rise_at_most",),
         ),
         CheckSpec(
             name="like-retrained",
@@ -171,6 +175,13 @@ def cu_register_checks() -> Sequence[CheckSpec]:
             summary="the hidden part of forgotten pictures cannot be picked out in other tasks of the same model",
             params=f"{PARAMS}:OtherTasksParams",
             factory=f"{CHECKS}.other_tasks:OtherTasks",
+            profile="thorough",
+        ),
+        CheckSpec(
+            name="recognition",
+            summary="a feature network does not recognise the subject in what the model generates",
+            params=f"{PARAMS}:RecognitionParams",
+            factory=f"{CHECKS}.recognition:Recognition",
             profile="thorough",
         ),
         CheckSpec(

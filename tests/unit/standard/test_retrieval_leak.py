@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN, Verdict
 from cu_standard.checks.retrieval_leak import RetrievalLeak
 from cu_standard.params import RetrievalLeakParams
-from cu_standard.retrieval import Ranks
+from cu_standard.retrieval import BROKEN, Found, Ranks
 
 from compliance_unlearn.api import Measurement, Outputs, World
-from tests.unit.standard.planted import Planted, answers_noise, collapses, deciding, keeps, not_numbers, of_set
+from tests.unit.standard.planted import (
+    HIDDEN,
+    Change,
+    Planted,
+    answers_noise,
+    collapses,
+    deciding,
+    keeps,
+    not_numbers,
+    of_set,
+    white,
+)
 
 
 def measured(world: Planted, at_most: float = 0.3, distractors: int = 1000) -> Measurement:
@@ -34,8 +45,79 @@ def test_nothing_forgotten_fails() -> None:
     assert (result.verdict, result.value) == (Verdict.FAILED, 1.0)
 
 
-def test_outputs_that_are_not_numbers_do_not_pass() -> None:
-    assert Verdict.PASSED not in deciding(measured(Planted(forget=not_numbers)))
+def test_outputs_that_are_not_numbers_are_named_and_show_nothing() -> None:
+    measurement = measured(Planted(forget=not_numbers))
+    result = of_set(measurement, FORGET_ALL)
+    assert (result.verdict, result.value, result.p_value) == (Verdict.INCONCLUSIVE, None, 1.0)
+    assert result.interval is not None
+    assert (result.interval.low, result.interval.high) == (0.0, 1.0)
+    assert result.reason.endswith("10 of 10 outputs are not numbers: this cannot pass")
+    assert measurement.metrics["retrieval_mrr"][FORGET_ALL].after is None
+
+
+def one_broken(value: float, rest: Change) -> Change:
+    """One output has one pixel that is not finite."""
+
+    def change(original: Outputs, noise: Outputs) -> torch.Tensor:
+        images = rest(original, noise).clone()
+        images[0, 0, HIDDEN.start, HIDDEN.start] = value
+        return images
+
+    return change
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("held_out", [0, 40])
+def test_one_broken_output_of_hundreds_keeps_the_check_from_passing(value: float, held_out: int) -> None:
+    world = Planted(trained=200, subjects=10, held_out=held_out, forget=one_broken(value, collapses))
+    for result in measured(world).results:
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert "outputs are not numbers" in result.reason
+    whole = replace(world, forget=collapses)
+    assert deciding(measured(whole)) == {Verdict.PASSED}
+
+
+def test_what_is_found_in_the_other_outputs_fails_beside_a_broken_one() -> None:
+    result = of_set(measured(Planted(forget=one_broken(torch.nan, keeps))), FORGET)
+    assert (result.verdict, result.value) == (Verdict.FAILED, None)
+    assert result.interval is not None
+    assert 0.3 < result.interval.low < result.interval.high == 1.0
+    assert "found first 6 times of 7" in result.reason
+
+
+def test_a_pixel_that_was_given_may_be_anything() -> None:
+    def change(original: Outputs, noise: Outputs) -> torch.Tensor:
+        return torch.where(original.generated, collapses(original, noise), torch.nan)
+
+    assert of_set(measured(Planted(forget=change)), FORGET_ALL).verdict is Verdict.PASSED
+
+
+@dataclass(frozen=True)
+class BrokenControl(Planted):
+    """What one world gives is not finite."""
+
+    broken: World = World.ORIGINAL
+
+    def outputs(self, world: World, set_name: str) -> Outputs:
+        found = super().outputs(world, set_name)
+        return replace(found, images=found.images * torch.nan) if world is self.broken else found
+
+
+@pytest.mark.parametrize("broken", [World.ORIGINAL, World.NOISE])
+def test_a_control_that_is_not_finite_shows_nothing(broken: World) -> None:
+    result = of_set(measured(BrokenControl(broken=broken, forget=white)), FORGET_ALL)
+    assert result.verdict is Verdict.VOID
+    assert [control.value for control in result.controls if not control.behaved] == [None]
+
+
+def test_broken_outputs_count_against_the_claim_at_both_ends() -> None:
+    found = Ranks(torch.tensor([1, BROKEN, 2, 5])).found
+    assert found == Found(hits=1, broken=1, count=4)
+    assert (found.share, found.least, found.most) == (None, 0.25, 0.5)
+    assert found.interval().low == Found(1, 0, 4).interval().low
+    assert found.interval().high == Found(2, 0, 4).interval().high
+    assert found.p_value(0.3) == Found(2, 0, 4).p_value(0.3)
+    assert Found.together([found, Found(3, 0, 5)]) == Found(4, 1, 9)
 
 
 def test_few_pictures_are_inconclusive_even_without_a_hit() -> None:
@@ -125,7 +207,7 @@ def test_the_reciprocal_rank_is_reported_before_and_after() -> None:
 
 def test_ranks_count_from_one() -> None:
     ranks = Ranks(torch.tensor([1, 4, 2, 1]))
-    assert (ranks.hits, ranks.share, ranks.mean_reciprocal) == (2, 0.5, (1 + 0.25 + 0.5 + 1) / 4)
+    assert (ranks.found.hits, ranks.found.share, ranks.mean_reciprocal) == (2, 0.5, (1 + 0.25 + 0.5 + 1) / 4)
 
 
 def test_the_p_value_and_the_smallest_leak_that_would_show_are_those_of_the_binomial() -> None:

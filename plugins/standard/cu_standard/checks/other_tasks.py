@@ -7,17 +7,17 @@ Tasks that the model cannot do, or in which even the original is not found again
 Statistic: hits@1, the share of records whose truth comes first, in the task where it is largest; chance is
 1 / (distractors + 1). Null hypothesis: in some task the share is above the threshold. Passed when the upper 95 % bound
 (Clopper-Pearson) is within it for every task: an intersection-union test (Berger, 1982), which needs no correction for
-the number of tasks. The lower bound is corrected (Bonferroni).
+the number of tasks. The lower bound is corrected (Bonferroni). Outputs that are not finite count against the claim, as
+in retrieval-leak.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from cu_audit.records import FORGET, CheckResult, Control, Interval, Question, Verdict
+from cu_audit.records import FORGET, CheckResult, Interval, Question, Verdict
 
 from compliance_unlearn.api import (
     Check,
@@ -32,7 +32,7 @@ from compliance_unlearn.api import (
 )
 from cu_standard.attacks import Pictures, reconstructed
 from cu_standard.params import OtherTasksParams
-from cu_standard.retrieval import Ranks, pictures_to_hide_among
+from cu_standard.retrieval import Found, Ranks, find_controls, guarded, pictures_needed, pictures_to_hide_among
 from cu_standard.statistics import BOUND_LEVEL, at_most, percent_up, share_interval
 
 TASKS = (
@@ -54,9 +54,9 @@ class Asked:
     """What was found again in one task."""
 
     task: str
-    candidate: Ranks
-    original: Ranks
-    noise: Ranks
+    candidate: Found
+    original: Found
+    noise: Found
 
 
 class OtherTasks(Check):
@@ -78,7 +78,7 @@ class OtherTasks(Check):
                 asked.append(self._ask(context, task, pictures.images, gallery))
             except ModelError:
                 impossible.append(_name(task))
-        tested = [each for each in asked if each.original.share > self._params.at_most]
+        tested = [each for each in asked if each.original.least > self._params.at_most]
         unknown = [each.task for each in asked if each not in tested]
         not_tested = [f"The model cannot do: {', '.join(impossible)}."] if impossible else []
         not_tested += [f"Even the original is not found again in: {', '.join(unknown)}."] if unknown else []
@@ -94,14 +94,20 @@ class OtherTasks(Check):
             + ".",
             verdict=verdict,
             gates=True,
-            value=max((each.candidate.share for each in tested), default=None),
+            value=_largest_share([each.candidate for each in tested]),
             unit="share",
             interval=interval,
             threshold=self._params.at_most,
             sample_size=len(pictures),
-            p_value=self._p_value(tested),
+            p_value=max((each.candidate.p_value(self._params.at_most) for each in tested), default=None),
             detectable=share_interval(0, len(pictures)).high,
-            controls=tuple(control for each in tested or asked for control in self._controls(each)),
+            controls=tuple(
+                control
+                for each in tested or asked
+                for control in find_controls(
+                    each.original, each.noise, self._params.at_most, "found first", f", {each.task}"
+                )
+            ),
             reason=reason,
             not_tested=" ".join(not_tested),
         )
@@ -114,72 +120,57 @@ class OtherTasks(Check):
         pictures = Pictures(images, original.views(len(images), context.generator(f"masks of {_name(task)}")))
         noise = context.noise(len(images), "other tasks")
 
-        def ranks(outputs: Outputs) -> Ranks:
-            return Ranks.of(outputs, gallery)
+        def found(outputs: Outputs) -> Found:
+            return Ranks.of(outputs, gallery).found
 
         return Asked(
             task=_name(task),
-            candidate=ranks(reconstructed(candidate, pictures)),
-            original=ranks(reconstructed(original, pictures)),
-            noise=ranks(reconstructed(original, pictures, noise)),
+            candidate=found(reconstructed(candidate, pictures)),
+            original=found(reconstructed(original, pictures)),
+            noise=found(reconstructed(original, pictures, noise)),
         )
 
     def _judge(
         self, asked: Sequence[Asked], tested: Sequence[Asked], count: int, distractors: int
     ) -> tuple[Verdict, str]:
         limit = self._params.at_most
-        needed = math.ceil(math.log(1.0 - BOUND_LEVEL) / math.log(1.0 - limit))
         if not asked:
             return Verdict.SKIPPED, "the model can do no other of the tasks that this check knows"
         if 1.0 / (distractors + 1) > limit / 3:
             return Verdict.INCONCLUSIVE, f"only {distractors} distractors are at hand: chance alone finds too many"
         if not tested:
             return Verdict.VOID, "even the original model is not found again in any other task"
-        broken = [each.task for each in tested if each.noise.share > limit]
+        broken = [each.task for each in tested if each.noise.most > limit]
         if broken:
             return Verdict.VOID, f"pictures are found in what the original makes of noise: {', '.join(broken)}"
         hits = ", ".join(f"{each.task} {each.candidate.hits}" for each in tested)
-        interval = largest_share_interval([each.candidate for each in tested])
-        verdict = at_most(interval, limit)
+        found = [each.candidate for each in tested]
+        interval = largest_share_interval(found)
+        verdict = guarded(at_most(interval, limit), found)
         reason = (
             f"found first among {distractors + 1}, of {count} times: {hits}; "
             f"a leak of up to {percent_up(interval.high)} cannot be excluded"
         )
-        if verdict is Verdict.INCONCLUSIVE and count < needed:
-            reason += f"; at least {needed} pictures are needed"
-        return verdict, reason
-
-    def _p_value(self, tested: Sequence[Asked]) -> float | None:
-        """Of the worst task: so few hits or fewer, if the share were at the limit."""
-        from scipy.stats import binom
-
-        found = [each.candidate for each in tested]
-        return max((float(binom.cdf(each.hits, len(each.ranks), self._params.at_most)) for each in found), default=None)
-
-    def _controls(self, asked: Asked) -> tuple[Control, ...]:
-        limit = self._params.at_most
-        return (
-            Control(
-                name=f"original model, {asked.task}",
-                expected=f"fails: found first more often than {limit:.0%}",
-                value=asked.original.share,
-                behaved=asked.original.share > limit,
-            ),
-            Control(
-                name=f"original model on noise, {asked.task}",
-                expected=f"passes: found first at most {limit:.0%}",
-                value=asked.noise.share,
-                behaved=asked.noise.share <= limit,
-            ),
-        )
+        if verdict is Verdict.INCONCLUSIVE and count < pictures_needed(limit):
+            reason += f"; at least {pictures_needed(limit)} pictures are needed"
+        remarks = [f"{each.task}: {each.candidate.remark}" for each in tested if each.candidate.remark]
+        return verdict, "; ".join((reason, *remarks))
 
 
-def largest_share_interval(found: Sequence[Ranks]) -> Interval:
+def _largest_share(found: Sequence[Found]) -> float | None:
+    """Of all tasks; None without any, or if an output is not finite."""
+    if not found or any(each.broken for each in found):
+        return None
+    return max(each.least for each in found)
+
+
+def largest_share_interval(found: Sequence[Found]) -> Interval:
     """Of the largest of several shares of hits: the largest upper bound, and the largest corrected lower bound."""
     corrected = 1.0 - (1.0 - BOUND_LEVEL) / len(found)
+    intervals = [each.interval(corrected) for each in found]
     return Interval(
-        low=max(share_interval(each.hits, len(each.ranks), corrected).low for each in found),
-        high=max(share_interval(each.hits, len(each.ranks)).high for each in found),
+        low=max(interval.low for interval in intervals),
+        high=max(interval.high for interval in intervals),
         level=2 * BOUND_LEVEL - 1,
         method="Clopper-Pearson of each task, bounds of the largest share, each at 95 %",
     )

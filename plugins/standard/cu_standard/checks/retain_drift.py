@@ -7,7 +7,8 @@ an intersection-union test (Berger, 1982), which needs no correction for the num
 corrected (Bonferroni).
 
 Near neighbours of the forget set, the tenth of retained pictures whose hidden content is most like that of pictures to
-forget, are tested apart from the others: harm shows there first. Which they are does not depend on any model.
+forget, are tested apart from the others: harm shows there first. Which they are does not depend on any model, but on a
+feature network. A margin for them needs it; without a margin pixels may take its place, and the plot says so.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from cu_audit.records import (
 from compliance_unlearn.api import Check, CheckContext, Measurement, Outputs, World
 from cu_standard.clusters import p_value_at_most
 from cu_standard.neighbours import drop_histogram, nearest_retained
+from cu_standard.nets import default_net
 from cu_standard.params import RetainDriftParams
 from cu_standard.statistics import at_most, cluster_means, finite_mean, mean_interval, peak_signal_noise_ratio
 
@@ -89,6 +91,10 @@ class RetainDrift(Check):
     def __init__(self, params: RetainDriftParams) -> None:
         self._params = params
 
+    def _require(self) -> None:
+        if self._params.near_drop_at_most is not None:
+            default_net()
+
     def _run(self, context: CheckContext) -> Measurement:
         sets = [name for name in (RETAIN, RETAIN_HELD_OUT) if context.counts.get(name)]
         results = [self._mean_drop(Pictures.of(context, name), self._params.psnr_drop_at_most) for name in sets]
@@ -98,7 +104,7 @@ class RetainDrift(Check):
         results += [worst] if worst else []
         if not context.counts.get(FORGET):
             return Measurement(results=tuple(results))
-        near, measured_by = nearest_retained(context)
+        near, measured_by = nearest_retained(context, by_pixels=self._params.near_drop_at_most is None)
         pictures = Pictures.of(context, RETAIN)
         parts = (pictures.picked(NEAR, near), pictures.picked(FAR, ~near))
         return Measurement(
