@@ -35,7 +35,7 @@ from compliance_unlearn.engine.worlds import MeasuredWorlds, encode, joined
 NOISE_OUTPUTS = 8192
 """Outputs on noise that are computed once; a draw takes them from a new random order, none twice."""
 
-AT_MOST = {FORGET_HELD_OUT: 100, RETAIN: 1000, RETAIN_HELD_OUT: 100}
+AT_MOST = {FORGET_HELD_OUT: 100, RETAIN: 500, RETAIN_HELD_OUT: 100}
 """Pictures of a draw, so that a check takes seconds."""
 
 

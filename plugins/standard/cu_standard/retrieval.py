@@ -114,17 +114,29 @@ class Ranks:
             outputs: of a model.
             distractors: ``[m, channels, height, width]``; without any, every truth comes first.
         """
-        ranks = []
-        for output, truth, mask in zip(outputs.images, outputs.truth, outputs.generated, strict=True):
-            pixels = mask.expand_as(truth)
-            if not torch.isfinite(output[pixels]).all():
-                ranks.append(BROKEN)
-            elif not len(distractors):
-                ranks.append(1)
-            else:
-                distances = (distractors[:, pixels] - output[pixels]).norm(dim=1)
-                ranks.append(1 + int((distances <= (truth[pixels] - output[pixels]).norm()).sum()))
-        return cls(torch.tensor(ranks))
+        ranks = torch.empty(len(outputs), dtype=torch.long)
+        masks, own = torch.unique(outputs.generated, dim=0, return_inverse=True)
+        for number, mask in enumerate(masks):
+            rows = torch.nonzero(own == number).flatten()
+            made, truth, others = (
+                _under(mask, images) for images in (outputs.images[rows], outputs.truth[rows], distractors)
+            )
+            nearer = _distances(made, others) <= _distances(made[:, None], truth[:, None]).flatten(1)
+            finite = torch.isfinite(made).all(dim=1)
+            ranks[rows] = torch.where(finite, 1 + nearer.sum(dim=1), BROKEN)
+        return cls(ranks)
+
+
+def _under(mask: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Generated pixels of images, ``[n, k]``."""
+    return images[:, mask.expand(images.shape[1:])] if len(images) else images.new_empty(0, 0)
+
+
+def _distances(made: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """Euclidean distances; not by a product, which would round equal pictures apart."""
+    if not pictures.shape[-1]:
+        return made.new_empty(len(made), 0)
+    return torch.cdist(made, pictures, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def subject_sets(context: CheckContext) -> list[str]:

@@ -8,18 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from cu_audit.records import FORGET, RETAIN, CheckResult, Question, Scatter, Verdict
+from cu_standard import feature_map
 from cu_standard.checks import probe
-from cu_standard.checks.probe import (
-    DRAWN_AT_MOST,
-    WIDTH,
-    Pictures,
-    Probe,
-    Skill,
-    principal_components,
-    scores,
-    standardised,
-    strongest_interval,
-)
+from cu_standard.checks.probe import Pictures, Probe, Skill, scores, strongest_interval
+from cu_standard.feature_map import DRAWN_AT_MOST, WIDTH, principal_components, standardised
 from cu_standard.params import ProbeParams
 
 from compliance_unlearn.api import Measurement, Outputs, World
@@ -295,7 +287,7 @@ def test_the_axes_do_not_depend_on_the_candidate(only_linear: None) -> None:
 
 
 def test_at_most_so_many_pictures_of_a_group_are_drawn(monkeypatch: pytest.MonkeyPatch, only_linear: None) -> None:
-    monkeypatch.setattr(probe, "DRAWN_AT_MOST", 20)
+    monkeypatch.setattr(feature_map, "DRAWN_AT_MOST", 20)
     plot = drawn(world(keeps, count=40))
     assert {len(points) for points in plot.points.values()} == {20}
     assert plot.points["forget after"] == plot.points["forget before"], "the same pictures before and after"

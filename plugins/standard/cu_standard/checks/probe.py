@@ -16,9 +16,6 @@ is corrected for their number (Bonferroni).
 
 Second statistic, reported: matching, the share of other pictures whose hidden content is less like the prediction
 than the true one is (cosine), scaled so that 0 is chance and 1 perfect.
-
-The plot shows features along the two principal components of those of the original on pictures to forget and on noise,
-standardised over these two together, so that places can be compared. It decides nothing and needs three pictures.
 """
 
 from __future__ import annotations
@@ -30,10 +27,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from cu_audit.records import FORGET, RETAIN, BeforeAfter, CheckResult, Control, Interval, Question, Scatter, Verdict
+from cu_audit.records import FORGET, RETAIN, BeforeAfter, CheckResult, Control, Interval, Question, Verdict
 
 from compliance_unlearn.api import Check, CheckContext, Measurement, World
 from cu_standard.clusters import cluster_sums, clusters_of, detectable, needed, p_value_at_most
+from cu_standard.feature_map import ROUNDING, feature_map, standardised
 from cu_standard.params import ProbeParams
 from cu_standard.statistics import BOUND_LEVEL, at_most, cluster_means, mean_interval
 
@@ -42,12 +40,6 @@ AT_LEAST = 30
 
 FOLDS = 5
 """Probes of the attacker who has some of the pictures; each is tested on every fifth."""
-
-WIDTH = 4096
-"""Numbers that features are hashed to where they are more."""
-
-ROUNDING = 1e-5
-"""What varies by less than this share of the size of all features, or of the truth, is a constant."""
 
 COMPONENTS = 16
 """Principal components of the hidden content that are predicted."""
@@ -60,20 +52,6 @@ KINDS = ("linear", "neural")
 
 OWN, OTHERS = "some of the pictures", "other pictures"
 """What an attacker has."""
-
-DRAWN_AT_LEAST, DRAWN_AT_MOST = 3, 150
-"""Pictures of a group in the plot of features: without so many before and of noise there is none."""
-
-BEFORE, NOISE = "forget before", "noise"
-"""Groups that the plot's axes come from."""
-
-DRAWN = {
-    BEFORE: (World.ORIGINAL, FORGET),
-    NOISE: (World.NOISE, FORGET),
-    "forget after": (World.CANDIDATE, FORGET),
-    "retained before": (World.ORIGINAL, RETAIN),
-}
-"""Groups in the plot of features: world and set of each."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +104,7 @@ class Probe(Check):
         self._params = params
 
     def _run(self, context: CheckContext) -> Measurement:
-        return replace(self._measured(context), plots=_plots(context))
+        return replace(self._measured(context), plots=feature_map(context))
 
     def _measured(self, context: CheckContext) -> Measurement:
         count = context.counts[FORGET]
@@ -138,7 +116,8 @@ class Probe(Check):
         if broken:
             reason = f"the encoder gives features that are not numbers: {', '.join(broken)}"
             return Measurement((self._unmeasured(context, reason),))
-        skills = {world: _skills(context, world) for world in worlds}
+        contents: Contents = {}
+        skills = {world: _skills(context, world, contents) for world in worlds}
         return Measurement((self._result(context, skills), self._matching(context, skills)), _figures(skills))
 
     def _result(self, context: CheckContext, skills: Mapping[World, Mapping[str, Skill]]) -> CheckResult:
@@ -231,54 +210,6 @@ class Probe(Check):
         )
 
 
-def standardised(
-    depths: tuple[torch.Tensor, ...], generator: torch.Generator, known: int | None = None
-) -> torch.Tensor:
-    """Features of all depths side by side, each with mean 0 and deviation 1 or constantly 0, ``[n, at most WIDTH]``.
-
-    More than that are hashed: each is added with a random sign to one of `WIDTH` sums.
-
-    Args:
-        depths: ``[n, ...]`` each.
-        generator: of the hashing.
-        known: the first rows, whose mean and deviation are taken for all; None: those of all rows.
-    """
-    parts = []
-    for depth in depths:
-        values = depth.flatten(1).float()
-        deviation = values[:known].std(dim=0)
-        varies = deviation > ROUNDING * values[:known].square().mean().sqrt()
-        parts.append(torch.where(varies, (values - values[:known].mean(dim=0)) / deviation.clamp(min=1e-30), 0.0))
-    features = torch.cat(parts, dim=1)
-    if (width := features.shape[1]) <= WIDTH:
-        return features
-    signs = 2.0 * torch.randint(2, (width,), generator=generator) - 1.0
-    sums = torch.randint(WIDTH, (width,), generator=generator)
-    hashed: torch.Tensor = torch.zeros(len(features), WIDTH).index_add_(1, sums, features * signs)
-    return hashed * math.sqrt(WIDTH / width)
-
-
-def principal_components(features: torch.Tensor, known: int) -> tuple[torch.Tensor, float]:
-    """Coordinates along the two directions in which the first ``known`` rows vary most (Pearson, 1901).
-
-    Args:
-        features: ``[n, d]``.
-        known: at least 2.
-
-    Returns:
-        ``[n, 2]``, and the share of the variance of the known rows that they hold. The largest weight of a direction is
-        positive; a direction that does not exist is 0 everywhere.
-    """
-    centred = features.double() - features[:known].double().mean(dim=0)
-    _, sizes, directions = torch.linalg.svd(centred[:known], full_matrices=False)
-    chosen = directions[:2]
-    largest = chosen.gather(1, chosen.abs().argmax(dim=1, keepdim=True))
-    points = torch.zeros(len(features), 2, dtype=torch.float64)
-    points[:, : len(chosen)] = centred @ (chosen * largest.sign()).T
-    variances = sizes.square()
-    return points, float(variances[:2].sum() / variances.sum().clamp(min=1e-30))
-
-
 def scores(predicted: torch.Tensor, pictures: Pictures) -> tuple[torch.Tensor, torch.Tensor]:
     """How well the predictions of one probe fit.
 
@@ -322,29 +253,32 @@ def _correlation(sums: torch.Tensor) -> torch.Tensor:
     return sums[..., 0] / (sums[..., 1] * sums[..., 2]).clamp(min=1e-30).sqrt()
 
 
-def _skills(context: CheckContext, world: World) -> dict[str, Skill]:
+def _skills(context: CheckContext, world: World, contents: Contents) -> dict[str, Skill]:
     """Of every probe of both attackers on a world's features of the records to forget."""
     forget = _pictures(context, world, FORGET)
     clusters = clusters_of(context.outputs(world, FORGET).subjects)
     seed = int(torch.randint(2**31 - 1, (), generator=context.generator("probes")))
     order = torch.randperm(len(forget), generator=context.generator("folds of probes"))
-    skills = {f"{kind} with {OWN}": _cross_fitted(forget, kind, order, clusters, seed) for kind in KINDS}
+    skills = {f"{kind} with {OWN}": _cross_fitted(forget, kind, order, clusters, seed, contents) for kind in KINDS}
     if context.counts.get(RETAIN, 0) >= AT_LEAST:
         # Noise in place of the records to forget is all that tells O(n) from the original.
         known = _pictures(context, World.ORIGINAL if world is World.NOISE else world, RETAIN)
         chosen = torch.randperm(len(known), generator=context.generator("pictures of probes"))[:RETAINED_AT_MOST]
+        content = _content(contents, OTHERS, known[chosen], seed)
         for kind in KINDS:
-            skills[f"{kind} with {OTHERS}"] = Skill.of(
-                *scores(_fit(known[chosen], forget, kind, seed), forget), clusters
-            )
+            predicted = _fit(known[chosen], content, forget, kind, seed)
+            skills[f"{kind} with {OTHERS}"] = Skill.of(*scores(predicted, forget), clusters)
     return skills
 
 
-def _cross_fitted(pictures: Pictures, kind: str, order: torch.Tensor, clusters: torch.Tensor, seed: int) -> Skill:
+def _cross_fitted(
+    pictures: Pictures, kind: str, order: torch.Tensor, clusters: torch.Tensor, seed: int, contents: Contents
+) -> Skill:
     products, matching = torch.empty(len(pictures), 3, dtype=torch.float64), torch.empty(len(pictures)).double()
-    for tested in order.chunk(FOLDS):
-        known = order[~torch.isin(order, tested)]
-        predicted = _fit(pictures[known], pictures[tested], kind, seed)
+    for fold, tested in enumerate(order.chunk(FOLDS)):
+        known = pictures[order[~torch.isin(order, tested)]]
+        content = _content(contents, f"fold {fold}", known, seed)
+        predicted = _fit(known, content, pictures[tested], kind, seed)
         products[tested], matching[tested] = scores(predicted, pictures[tested])
     # Each picture also taught the probes that were tested on others, so that the errors of folds go together: with a
     # symmetrical kernel, as that of ridge regression, the variance is twice what one fold shows.
@@ -353,23 +287,48 @@ def _cross_fitted(pictures: Pictures, kind: str, order: torch.Tensor, clusters: 
     return replace(found, pseudo_values=mean + math.sqrt(2.0) * (found.pseudo_values - mean))
 
 
-def _fit(known: Pictures, tested: Pictures, kind: str, seed: int) -> torch.Tensor:
-    """The hidden content of pictures as a probe that learned from others predicts it, ``[n, k]``."""
+@dataclass(frozen=True)
+class Content:
+    """The hidden content that a probe learns to predict.
+
+    Attributes:
+        components: a fitted ``sklearn.decomposition.PCA``.
+        targets: coordinates of the pictures that it was fitted to, ``[n, c]``.
+        scale: deviation of all of them.
+    """
+
+    components: Any
+    targets: Any
+    scale: float
+
+
+Contents = dict[str, Content]
+"""By what the probe learns from; the pictures, and so their content, are the same in every world."""
+
+
+def _content(contents: Contents, name: str, known: Pictures, seed: int) -> Content:
     from sklearn.decomposition import PCA
+
+    if name not in contents:
+        components = PCA(min(COMPONENTS, *known.truth.shape), svd_solver="randomized", random_state=seed)
+        targets = components.fit_transform(known.truth.double().numpy())
+        contents[name] = Content(components, targets, max(float(targets.std()), 1e-12))
+    return contents[name]
+
+
+def _fit(known: Pictures, content: Content, tested: Pictures, kind: str, seed: int) -> torch.Tensor:
+    """The hidden content of pictures as a probe that learned from others predicts it, ``[n, k]``."""
     from sklearn.exceptions import ConvergenceWarning
 
     varies = known.features.square().sum(dim=0) > 0
     if not varies.any():
         return torch.zeros_like(tested.truth)
-    components = PCA(min(COMPONENTS, *known.truth.shape), svd_solver="randomized", random_state=seed)
-    targets = components.fit_transform(known.truth.double().numpy())
-    scale = max(float(targets.std()), 1e-12)
     probe = _linear(int(varies.sum())) if kind == "linear" else _neural(len(known), int(varies.sum()), seed)
     features = [pictures.features[:, varies].double().numpy() for pictures in (known, tested)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(features[0], targets / scale)
-    return torch.from_numpy(components.inverse_transform(probe.predict(features[1]) * scale))
+        probe.fit(features[0], content.targets / content.scale)
+    return torch.from_numpy(content.components.inverse_transform(probe.predict(features[1]) * content.scale))
 
 
 def _linear(width: int) -> Any:
@@ -389,59 +348,6 @@ def _neural(count: int, width: int, seed: int) -> Any:
             hidden_layer_sizes=(64,), learning_rate_init=3e-3, early_stopping=True, max_iter=100, random_state=seed
         ),
     )
-
-
-def _plots(context: CheckContext) -> tuple[Scatter, ...]:
-    """Where the features lie; nothing with fewer than `DRAWN_AT_LEAST` pictures before, or of noise."""
-    groups = {name: _drawn(context, *where) for name, where in DRAWN.items() if context.counts.get(where[1])}
-    finite = {
-        name: torch.stack([depth.isfinite().all(dim=1) for depth in depths]).all(dim=0)
-        for name, depths in groups.items()
-    }
-    counts = {name: int(rows.sum()) for name, rows in finite.items()}
-    if min(counts[BEFORE], counts[NOISE]) < DRAWN_AT_LEAST:
-        return ()
-    rows = torch.cat(list(finite.values()))
-    depths = tuple(torch.cat(parts)[rows] for parts in zip(*groups.values(), strict=True))
-    known = counts[BEFORE] + counts[NOISE]
-    features = standardised(depths, context.generator("hashing of features"), known)
-    points, share = principal_components(features, known)
-    parts = torch.split(points, list(counts.values()))
-    left_out = {name: len(rows) - counts[name] for name, rows in finite.items()}
-    return (
-        Scatter(
-            title="What the encoder makes of the pictures",
-            caption=_caption(share, left_out),
-            question=Question.RECOVERABLE,
-            axes=("first principal component", "second principal component"),
-            points={
-                name: tuple((across, up) for across, up in part.tolist())
-                for name, part in zip(counts, parts, strict=True)
-            },
-        ),
-    )
-
-
-def _drawn(context: CheckContext, world: World, name: str) -> tuple[torch.Tensor, ...]:
-    """Features of some pictures of a set, the same ones in every world, ``[n, d]`` for each depth."""
-    depths = context.features(world, name)
-    order = torch.randperm(len(depths[0]), generator=context.generator("pictures that are drawn"))[:DRAWN_AT_MOST]
-    return tuple(depth[order].flatten(1) for depth in depths)
-
-
-def _caption(share: float, left_out: Mapping[str, int]) -> str:
-    caption = (
-        "Each point is what the encoder makes of one picture, at all depths that the probes read. The axes are the two "
-        "directions in which noise and the pictures to forget, before, vary most; they hold "
-        f"{share:.0%} of that variance. Where these two groups are small, they lie further apart than fresh ones "
-        "would, since the axes were fitted to them. If the encoder treats forgotten pictures like noise, they moved "
-        "towards noise. This is no test: what lies in other directions does not show. "
-        f"At most {DRAWN_AT_MOST} of each group are drawn."
-    )
-    if not any(left_out.values()):
-        return caption
-    told = ", ".join(f"{count} of {name}" for name, count in left_out.items() if count)
-    return f"{caption} Not drawn, since their features are not finite: {told}."
 
 
 def _pictures(context: CheckContext, world: World, name: str) -> Pictures:
