@@ -118,7 +118,10 @@ def markdown(name: str, calibration: Calibration) -> str:
         named = ", ".join(f"{rate.check} on {rate.set} with {rate.forget} pictures" for rate in calibration.unfit)
         lines += ["", f"Passes where nothing was forgotten more often than allowed, so must not decide: {named}."]
     if calibration.left_out:
-        lines += ["", f"Not calibrated, since they look at weights: {', '.join(calibration.left_out)}."]
+        lines += [
+            "",
+            f"Not calibrated, since they look at weights or have no verdict: {', '.join(calibration.left_out)}.",
+        ]
     return "\n".join(lines)
 
 
@@ -152,7 +155,7 @@ Made by `cu calibrate {policy} --runs {runs}`: {runs} draws of each planted worl
 together from what the original model makes of its own pictures and of noise; pictures and noise are drawn anew each
 time, the model stays the same. A cell says how often the check said what; *wrong* is the share of draws that passed a
 false claim or failed a true one, with its 95 % interval (Clopper and Pearson). Inconclusive and void are not wrong,
-they decide nothing.
+they decide nothing. Each check stands by itself; whole runs are corrected for the number of checks, as always.
 
 - nothing forgotten: the candidate answers as the original.
 - half forgotten: on half of the pictures to forget it answers noise.

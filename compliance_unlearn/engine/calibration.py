@@ -123,7 +123,7 @@ def calibrate(
     Returns:
         Rates in the order of the worlds.
     """
-    checks, left_out = _without_models(pool, checks, planned[-1:])
+    checks, left_out = _shown_by_planted_worlds(pool, checks, planned[-1:])
     rates: list[Rates] = []
     outcomes: list[Outcomes] = []
     for draw in planned:
@@ -132,7 +132,8 @@ def calibrate(
         ended: Counter[Outcome] = Counter()
         for seed in range(runs):
             results = _results(PlantedContext(pool, draw.world, draw.forget, seed), checks)
-            ended[decide(results)] += 1
+            # Each check by itself; only what a whole run says is corrected for their number.
+            ended[decide(holm(results))] += 1
             for result in results:
                 key = (result.name, result.set)
                 verdicts[key][result.verdict] += 1
@@ -143,29 +144,27 @@ def calibrate(
     return Calibration(tuple(rates), tuple(outcomes), left_out)
 
 
-def _without_models(
+def _shown_by_planted_worlds(
     pool: Pool, checks: Sequence[tuple[PlannedCheck, Check]], planned: Sequence[Draw]
 ) -> tuple[list[tuple[PlannedCheck, Check]], tuple[str, ...]]:
     """The checks that can be calibrated, and the names of the others."""
     contexts = [PlantedContext(pool, draw.world, draw.forget, seed=0) for draw in planned]
-    kept = [each for each in checks if not any(_looks_at_weights(each[1], context) for context in contexts)]
+    kept = [each for each in checks if all(_judges_outputs(each[1], context) for context in contexts)]
     names = {check.name for check, _ in kept}
     return kept, tuple(check.name for check, _ in checks if check.name not in names)
 
 
 def _results(context: PlantedContext, checks: Sequence[tuple[PlannedCheck, Check]]) -> list[CheckResult]:
-    return holm(
-        [weighed(result, planned, context) for planned, check in checks for result in check.run(context).results]
-    )
+    return [weighed(result, planned, context) for planned, check in checks for result in check.run(context).results]
 
 
-def _looks_at_weights(check: Check, context: PlantedContext) -> bool:
-    """Whether a check needs the model behind a candidate."""
+def _judges_outputs(check: Check, context: PlantedContext) -> bool:
+    """Whether a check has a verdict, and needs no model behind a candidate."""
     try:
         results = check.run(context).results
     except ModelError:
-        return True
-    return bool(results) and all(result.question is Question.WEIGHTS for result in results)
+        return False
+    return any(result.question is not Question.WEIGHTS for result in results)
 
 
 def _is_true(result: CheckResult, world: PlantedWorld) -> bool | None:

@@ -9,7 +9,9 @@ Var over all fitted outputs; the choice is in docs/decisions/0008.
 
 The records to forget are all there are, so their share inside has no sampling error; its interval comes from the
 border, which is an estimate. Never-seen pictures of the subject are a sample, and so is what was measured of a very
-large set: theirs is a Clopper-Pearson interval, with the uncertainty of the border added (union bound).
+large set: theirs is a Clopper-Pearson interval, with the uncertainty of the border added (union bound). To fail, the
+records to forget must miss the threshold as a sample, too: of outputs that are exactly like noise 95 % are inside, and
+so of some sets less.
 
 The plot shows each score less the border of its classifier, so that 0 is the border for all. It decides nothing.
 """
@@ -314,12 +316,14 @@ class NoiseEnvelope(Check):
         if broken:
             verdict, reason = Verdict.VOID, f"the envelope cannot tell noise from pictures: {', '.join(broken)}"
         else:
-            verdict = at_least(interval, self._params.inside_at_least)
+            limit, verdict = self._params.inside_at_least, at_least(interval, self._params.inside_at_least)
             reason = (
                 f"{inside.estimate} of {inside.count} inside; {interval.method}: "
-                f"{percent_down(interval.low)} to {percent_up(interval.high)}; "
-                f"{self._params.inside_at_least:.0%} are asked for"
+                f"{percent_down(interval.low)} to {percent_up(interval.high)}; {limit:.0%} are asked for"
             )
+            if verdict is Verdict.FAILED and inside.interval(is_sample=True).high >= limit:
+                verdict = Verdict.INCONCLUSIVE
+                reason += f"; of a model that is inside in {limit:.0%} of all cases, chance might show so few"
         return CheckResult(
             name="noise-envelope",
             set=name,
