@@ -250,7 +250,7 @@ class Environment(Evidence):
     platform: str
     processor: str
     threads: int
-    device: str = Field(description="what computed: cpu, or the name of an accelerator")
+    device: str = Field(default="unknown", description="what computed: cpu, or the name of an accelerator")
     packages: dict[str, str]
     plugins: tuple[PluginProvenance, ...]
 

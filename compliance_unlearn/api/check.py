@@ -111,8 +111,10 @@ class CheckContext(Protocol):
         """
         ...
 
-    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+    def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """Encoder features E(T(x)) of a set under its fixed masks, a tensor ``[n, ...]`` for each aligned depth.
+
+        Of all records, or of those whose indices ``rows`` holds: features can be large.
 
         Those of ``NOISE`` are what the original's encoder makes of noise images in place of the records'; ``TRUTH`` has
         none.

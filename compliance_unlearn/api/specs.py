@@ -80,6 +80,11 @@ class CheckSpec(Spec):
     reference: bool = False
     tests_forgetting: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.decides_from < 1:
+            raise ValueError(f"{self.name}: decides_from is a number of records, at least 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSourceSpec(Spec):

@@ -145,8 +145,8 @@ def _print(applied: Applied) -> None:
         if model.repeats:
             seeds = Table("check on set", "this model", "lowest", "highest", "passed", title=spread.summary(model))
             for row in spread.rows(model):
-                values = [_number(value) for value in (row.check.value, row.lowest, row.highest)]
-                seeds.add_row(f"{row.check.name} on {row.check.set}", *values, f"{row.passed} of {row.seeds}")
+                values = [_number(value) for value in (row.own, row.lowest, row.highest)]
+                seeds.add_row(f"{row.name} on {row.set}", *values, row.tally)
             console.print(seeds)
         metrics = Table("figure on set", "before", "after", title=f"{model.name}: before and after")
         for name, sets in model.metrics.items():

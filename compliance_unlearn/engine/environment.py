@@ -31,12 +31,18 @@ def environment(registry: Registry, device: torch.device) -> Environment:
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        processor=str(torch.cpu.get_capabilities().get("cpu_name", "unknown")),
+        processor=_processor(),
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         packages={name: found for name in sorted(names) if (found := _version(name))},
         plugins=(*core, *plugins),
     )
+
+
+def _processor() -> str:
+    """Its family, and the instructions that are used of it."""
+    name = torch.cpu.get_capabilities().get("cpu_name", "unknown")
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _dependencies(distribution: str) -> set[str]:

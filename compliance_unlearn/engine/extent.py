@@ -11,6 +11,7 @@ from compliance_unlearn.api import (
     DataError,
     LoopSettings,
     Plan,
+    PluginError,
     PolicyError,
     Profile,
 )
@@ -74,6 +75,8 @@ def _planned(name: str, policy: Policy, registry: Registry) -> PlannedCheck:
     registered = registry.find(CheckSpec, name)
     spec, demanded = registered.spec, name in policy.accept
     params = registry.params(registered, policy.accept.get(name, {})).model_dump(mode="json")
+    if unknown := set(spec.decides_by or ()) - set(params):
+        raise PluginError(f"check {name}: decides_by names what is no parameter: {', '.join(sorted(unknown))}")
     able = spec.decides_by is None or any(params[parameter] is not None for parameter in spec.decides_by)
     return PlannedCheck(
         name=name,

@@ -206,8 +206,6 @@ class ModelRun:
             kept=self._kept(planned),
             load=lambda folder, task: self._adapter(planned, task).load(folder, self._device).replica(),
         )
-        if planned.reference is not None:
-            self._reference(planned, original, images, planned.reference).require_possible(self._device)
         said = self._said(planned, sets, images, retain)
         return Prepared(planned, sets, original, images, retain, noise, worlds, monotonic() - began, said)
 
@@ -231,8 +229,13 @@ class ModelRun:
         self._repeat(measured)
         return measured
 
-    def measure_again(self, planned: PlannedModel, recorded: ModelResult) -> Measured:
-        """Measure the original and the recorded candidate, and run the checks; unlearns nothing.
+    def measure_again(self, planned: PlannedModel, recorded: ModelResult, *, other_seeds: bool) -> Measured:
+        """Measure the original and the recorded candidate, and run the checks; changes nothing.
+
+        Args:
+            planned: the model.
+            recorded: what the run said of it.
+            other_seeds: unlearn with the other seeds of the run, too; the recorded candidate is never made again.
 
         Raises:
             WorkspaceError: the candidate is gone or changed.
@@ -243,7 +246,8 @@ class ModelRun:
         self._add_candidate(measured)
         self._add_reference(measured)
         self._check(measured)
-        self._repeat(measured)
+        if other_seeds:
+            self._repeat(measured)
         return measured
 
     def require_checks(self) -> None:
@@ -255,6 +259,17 @@ class ModelRun:
         for planned in self._resolved.plan.checks:
             if planned.demanded:
                 self.made(planned).require()
+
+    def require_reference(self, prepared: Prepared) -> None:
+        """Find out whether a reference can be trained, where the plan asks for one.
+
+        Raises:
+            ModelError: it cannot; nothing was changed.
+        """
+        planned = prepared.planned
+        if planned.reference is not None:
+            reference = self._reference(planned, prepared.original, prepared.images, planned.reference)
+            reference.require_possible(self._device)
 
     def _measurement(self, planned: PlannedCheck, worlds: MeasuredWorlds) -> Measurement:
         """What a check found; one that nobody demanded is skipped if something is missing that it needs."""

@@ -195,13 +195,12 @@ class PlantedContext:
         (world,) = [world for (world, name), known in self._outputs.items() if known is outputs]
         return torch.cat([self.embeddings(net, self.outputs(world, name)) for name in self._forget_sets()])
 
-    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+    def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """See `CheckContext.features`."""
-        rows, pool = self._rows_of(world, set_name), self._pool
-        of_pictures = pool.worlds.features(World.ORIGINAL, rows.source)
-        return tuple(
-            rows.mixed(pictures, noise) for pictures, noise in zip(of_pictures, pool.noise_features, strict=True)
-        )
+        own, pool = self._rows_of(world, set_name), self._pool
+        of_pictures = pool.worlds.features(World.ORIGINAL, own.source)
+        found = (own.mixed(pictures, noise) for pictures, noise in zip(of_pictures, pool.noise_features, strict=True))
+        return tuple(depth if rows is None else depth[rows] for depth in found)
 
     def views(self, set_name: str) -> Views:
         """See `CheckContext.views`."""

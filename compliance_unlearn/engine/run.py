@@ -34,6 +34,9 @@ WORLDS_KEPT = 3
 """Whose outputs are kept for the time of a run, beside those of the candidate of each seed: the original's, those on
 noise, and the reference's."""
 
+NOISE_KEPT = 4096
+"""Outputs on noise images that are kept beside: more than the checks ask for."""
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -99,7 +102,9 @@ class Run:
 
     def _check_space(self, prepared: Sequence[Prepared] = ()) -> None:
         """Check that there is room; once models and pictures were read, also for what models make of them."""
-        outputs = sum(model.worlds.bytes_of_outputs for model in prepared) * (WORLDS_KEPT + self._resolved.plan.seeds)
+        worlds = WORLDS_KEPT + self._resolved.plan.seeds
+        outputs = sum(model.worlds.bytes_of(NOISE_KEPT) + worlds * model.worlds.bytes_of_sets for model in prepared)
+        outputs = max(0, outputs - sum(path.stat().st_size for path in self._state.glob("*/outputs/*")))
         weights = sum(
             (self._workspace.root / model.source.path / name).stat().st_size
             for model in self._resolved.plan.models
@@ -132,6 +137,8 @@ class Run:
         # All models first, so that one that cannot be used is found before another one is changed.
         models.require_checks()
         prepared = [models.prepare(planned) for planned in self._resolved.plan.models]
+        for model in prepared:
+            models.require_reference(model)
         self._check_space(prepared)
         measured = [models.carry_out(model) for model in prepared]
         result = self._result(measured, started)

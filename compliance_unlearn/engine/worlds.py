@@ -117,9 +117,13 @@ class MeasuredWorlds:
         return self._folders.get(World.CANDIDATE, self.original)
 
     @property
-    def bytes_of_outputs(self) -> int:
+    def bytes_of_sets(self) -> int:
         """Size of what one model makes of all sets."""
-        return sum(truth.nbytes for truth in self._truth.values())
+        return self.bytes_of(sum(self.counts.values()))
+
+    def bytes_of(self, count: int) -> int:
+        """Size of so many outputs."""
+        return count * next(iter(self._truth.values()))[0].nbytes
 
     def records(self, set_name: str) -> list[Record]:
         """The measured records of a set, in the order of the outputs."""
@@ -162,13 +166,16 @@ class MeasuredWorlds:
             self._embeddings[key] = (outputs, embedded)
         return self._embeddings[key][1]
 
-    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+    def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """See `CheckContext.features`."""
         key = (world, set_name)
+        if rows is not None and key not in self._features:
+            fed = self._fed(world, set_name)[rows]
+            return encode(self._model_of(world), fed, self._views[set_name][rows])
         if key not in self._features:
-            model, fed = self._model_of(world), self._fed(world, set_name)
-            self._features[key] = encode(model, fed, self._views[set_name])
-        return self._features[key]
+            self._features[key] = encode(self._model_of(world), self._fed(world, set_name), self._views[set_name])
+        found = self._features[key]
+        return found if rows is None else tuple(depth[rows] for depth in found)
 
     def views(self, set_name: str) -> Views:
         """See `CheckContext.views`."""

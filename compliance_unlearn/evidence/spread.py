@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cu_audit.records import CheckResult, ModelResult, Outcome, Verdict
+from cu_audit.records import CheckResult, ModelResult, Verdict
 
 from compliance_unlearn.evidence.numbers import count
 
@@ -14,46 +14,71 @@ class Row:
     """One deciding test over all unlearnings.
 
     Attributes:
-        check: result of the unlearning that counts.
-        lowest: smallest value of all; None where none has a value.
-        highest: largest one.
+        name: of the test.
+        set: of pictures.
+        unit: of its values.
+        threshold: that they are compared with.
+        values: of the unlearnings that have one, the smallest first.
+        own: the value of the unlearning that counts.
         passed: unlearnings that passed this test.
-        seeds: unlearnings that it was run on.
+        seeds: all unlearnings.
     """
 
-    check: CheckResult
-    lowest: float | None
-    highest: float | None
+    name: str
+    set: str
+    unit: str
+    threshold: float | None
+    values: tuple[float, ...]
+    own: float | None
     passed: int
     seeds: int
 
+    @property
+    def lowest(self) -> float | None:
+        """Smallest value; None where there is none."""
+        return self.values[0] if self.values else None
+
+    @property
+    def highest(self) -> float | None:
+        """Largest value; None where there is none."""
+        return self.values[-1] if self.values else None
+
+    @property
+    def tally(self) -> str:
+        """How many passed, and how many have no value, such as those whose outputs are not numbers."""
+        without = self.seeds - len(self.values)
+        return f"{self.passed} of {self.seeds}" + (f", {without} without a value" if without else "")
+
 
 def rows(model: ModelResult) -> list[Row]:
-    """A row for each deciding result of a model, in its order."""
-    return [_row(check, model) for check in model.checks if check.gates]
+    """A row for each test that decides in any unlearning of a model."""
+    runs = _runs(model)
+    return [_row(key, runs) for key in dict.fromkeys(key for run in runs for key in run)]
 
 
 def summary(model: ModelResult) -> str:
     """How many unlearnings passed everything that decides on this model."""
-    seeds = len(model.repeats) + 1
-    own = all(check.verdict is Verdict.PASSED for check in model.checks if check.gates)
-    passed = own + sum(repeat.outcome is Outcome.COMPLIANT for repeat in model.repeats)
-    return f"{passed} of {count(seeds, 'unlearning')} passed all tests that decide"
+    runs = _runs(model)
+    passed = sum(bool(run) and all(check.verdict is Verdict.PASSED for check in run.values()) for run in runs)
+    return f"{passed} of {count(len(runs), 'unlearning')} passed all tests that decide"
 
 
-def _row(check: CheckResult, model: ModelResult) -> Row:
-    others = [
-        other
-        for repeat in model.repeats
-        for other in repeat.checks
-        if (other.name, other.set) == (check.name, check.set)
-    ]
-    every = [check, *others]
-    values = [each.value for each in every if each.value is not None]
+def _runs(model: ModelResult) -> list[dict[tuple[str, str], CheckResult]]:
+    """Deciding results of each unlearning by name and set, those of the one that counts first."""
+    runs = [model.checks, *(repeat.checks for repeat in model.repeats)]
+    return [{(check.name, check.set): check for check in checks if check.gates} for checks in runs]
+
+
+def _row(key: tuple[str, str], runs: list[dict[tuple[str, str], CheckResult]]) -> Row:
+    found = [run[key] for run in runs if key in run]
+    own = runs[0].get(key)
     return Row(
-        check=check,
-        lowest=min(values, default=None),
-        highest=max(values, default=None),
-        passed=sum(each.verdict is Verdict.PASSED for each in every),
-        seeds=len(every),
+        name=key[0],
+        set=key[1],
+        unit=found[0].unit,
+        threshold=found[0].threshold,
+        values=tuple(sorted(check.value for check in found if check.value is not None)),
+        own=None if own is None else own.value,
+        passed=sum(check.verdict is Verdict.PASSED for check in found),
+        seeds=len(runs),
     )

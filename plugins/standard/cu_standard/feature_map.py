@@ -23,6 +23,9 @@ ROUNDING = 1e-5
 DRAWN_AT_LEAST, DRAWN_AT_MOST = 3, 150
 """Pictures of a group in the plot of features: without so many before and of noise there is none."""
 
+ROUNDED_TO = 100
+"""Steps that the widest axis is divided into."""
+
 BEFORE, NOISE = "forget before", "noise"
 """Groups that the plot's axes come from."""
 
@@ -84,7 +87,13 @@ def principal_components(features: torch.Tensor, known: int) -> tuple[torch.Tens
 
 
 def feature_map(context: CheckContext) -> tuple[Scatter, ...]:
-    """Where the features lie; nothing with fewer than `DRAWN_AT_LEAST` pictures before, or of noise."""
+    """Where the features lie; nothing with fewer than `DRAWN_AT_LEAST` pictures before, or of noise.
+
+    Coordinates are rounded and each group is sorted: a point must not tell, to who holds a photograph and the original
+    model, whether that very photograph was among those to forget.
+    """
+    if context.counts.get(FORGET, 0) < DRAWN_AT_LEAST:
+        return ()
     groups = {name: _drawn(context, *where) for name, where in DRAWN.items() if context.counts.get(where[1])}
     finite = {
         name: torch.stack([depth.isfinite().all(dim=1) for depth in depths]).all(dim=0)
@@ -98,27 +107,32 @@ def feature_map(context: CheckContext) -> tuple[Scatter, ...]:
     known = counts[BEFORE] + counts[NOISE]
     features = standardised(depths, context.generator("hashing of features"), known)
     points, share = principal_components(features, known)
-    parts = torch.split(points, list(counts.values()))
-    left_out = {name: len(rows) - counts[name] for name, rows in finite.items()}
+    parts = dict(zip(counts, torch.split(points, list(counts.values())), strict=True))
+    drawn = {name: _rounded(part, points) for name, part in parts.items()}
+    left_out = {name: len(rows) - len(drawn[name]) for name, rows in finite.items()}
     return (
         Scatter(
             title="What the encoder makes of the pictures",
             caption=_caption(share, left_out),
             question=Question.RECOVERABLE,
             axes=("first principal component", "second principal component"),
-            points={
-                name: tuple((across, up) for across, up in part.tolist())
-                for name, part in zip(counts, parts, strict=True)
-            },
+            points=drawn,
         ),
     )
 
 
+def _rounded(part: torch.Tensor, points: torch.Tensor) -> tuple[tuple[float, float], ...]:
+    """The finite ones of some points, to a hundredth of what all points span, in the order of their coordinates."""
+    finite = points[points.isfinite().all(dim=1)]
+    step = float((finite.amax(dim=0) - finite.amin(dim=0)).max()) / ROUNDED_TO or 1.0
+    kept = part[part.isfinite().all(dim=1)].tolist()
+    return tuple(sorted((round(across / step) * step, round(up / step) * step) for across, up in kept))
+
+
 def _drawn(context: CheckContext, world: World, name: str) -> tuple[torch.Tensor, ...]:
     """Features of some pictures of a set, the same ones in every world, ``[n, d]`` for each depth."""
-    depths = context.features(world, name)
-    order = torch.randperm(len(depths[0]), generator=context.generator("pictures that are drawn"))[:DRAWN_AT_MOST]
-    return tuple(depth[order].flatten(1) for depth in depths)
+    order = torch.randperm(context.counts[name], generator=context.generator("pictures that are drawn"))
+    return tuple(depth.flatten(1) for depth in context.features(world, name, order[:DRAWN_AT_MOST]))
 
 
 def _caption(share: float, left_out: Mapping[str, int]) -> str:

@@ -48,7 +48,7 @@ def test_each_deciding_test_has_its_range_over_all_unlearnings_the_own_one_inclu
             ],
         )
     )
-    assert [(row.check.name, row.lowest, row.highest, row.passed, row.seeds) for row in found] == [
+    assert [(row.name, row.lowest, row.highest, row.passed, row.seeds) for row in found] == [
         ("envelope", 0.95, 0.99, 3, 3),
         ("drift", -0.2, 0.4, 2, 3),
     ]
@@ -57,7 +57,7 @@ def test_each_deciding_test_has_its_range_over_all_unlearnings_the_own_one_inclu
 def test_a_value_that_does_not_exist_has_no_place_in_the_range_and_is_not_a_pass() -> None:
     own = check("drift", None, Verdict.VOID)
     [row] = rows(model(own, others=[(check("drift", 0.3),)]))
-    assert (row.lowest, row.highest, row.passed, row.seeds) == (0.3, 0.3, 1, 2)
+    assert (row.own, row.lowest, row.highest, row.tally) == (None, 0.3, 0.3, "1 of 2, 1 without a value")
     [empty] = rows(model(own, others=[(own,)]))
     assert (empty.lowest, empty.highest, empty.passed) == (None, None, 0)
 
@@ -67,3 +67,10 @@ def test_the_summary_counts_unlearnings_that_passed_everything() -> None:
     found = model(check("drift", 0.1), others=[(failed,), (check("drift", 0.2),)])
     assert summary(found) == "2 of 3\u00a0unlearnings passed all tests that decide"
     assert summary(model(failed, others=[(failed,)])) == "0 of 2\u00a0unlearnings passed all tests that decide"
+
+
+def test_a_test_that_only_another_unlearning_has_is_a_row_and_nothing_that_decides_is_no_pass() -> None:
+    found = model(others=[(check("probe", 0.7, Verdict.FAILED),)])
+    [row] = rows(found)
+    assert (row.name, row.own, row.tally) == ("probe", None, "0 of 2, 1 without a value")
+    assert summary(found) == "0 of 2\u00a0unlearnings passed all tests that decide"

@@ -147,10 +147,11 @@ class Planted:
     def embeddings(self, net: FeatureNet, outputs: Outputs) -> torch.Tensor:
         return net.embed(generated_region(outputs.images, outputs.generated))
 
-    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+    def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """An encoder that knows exactly what will be drawn."""
         outputs = self.outputs(world, set_name)
-        return (torch.nn.functional.avg_pool2d(outputs.images, 4).flatten(1),)
+        found = torch.nn.functional.avg_pool2d(outputs.images, 4).flatten(1)
+        return (found if rows is None else found[rows],)
 
     def views(self, set_name: str) -> Views:
         generated = self.outputs(World.ORIGINAL, set_name).generated

@@ -194,8 +194,8 @@ def test_an_original_whose_features_say_nothing_makes_it_void() -> None:
 def test_noise_features_that_tell_something_make_it_void() -> None:
     @dataclass(frozen=True)
     class Leaking(Planted):
-        def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
-            return super().features(World.ORIGINAL if world is World.NOISE else world, set_name)
+        def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+            return super().features(World.ORIGINAL if world is World.NOISE else world, set_name, rows)
 
     result = decided(Leaking(subjects=1, trained=60, held_out=0))
     assert (result.verdict, [control.behaved for control in result.controls]) == (Verdict.VOID, [True, False])
@@ -243,8 +243,8 @@ def apart(plot: Scatter, one: str, other: str) -> float:
 class Loud(Planted):
     """Features of noise vary as much as those of pictures, around another place."""
 
-    def features(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
-        (found,) = super().features(world, set_name)
+    def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        (found,) = super().features(world, set_name, rows)
         forgotten = world is World.CANDIDATE and set_name == FORGET and self.forget is not keeps
         if world is not World.NOISE and not forgotten:
             return (found,)

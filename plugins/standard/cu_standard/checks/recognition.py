@@ -1,7 +1,8 @@
 """Recognition: would a recogniser still find the person in the output?
 
 The generated region of each output is embedded by a named feature network and compared with the generated regions of
-true pictures: at most 100 others of the same subject, the record's own left out, and at most 1,000 of other subjects.
+true pictures: at most 100 others of the same subject, the record's own left out, and at most 1,000 of other subjects;
+of the subject only so many that chance stays below a third of the threshold.
 An output is recognised if the nearest one is of the same subject; of equal distances the subject's comes last. Where a
 data set does not say who its subjects are, all pictures to forget are one subject, as with a class. Distance: cosine,
 by the Euclidean distance of normalised embeddings; for dlib-face the Euclidean one that it was trained with.
@@ -31,7 +32,7 @@ OTHERS_AT_MOST = 1000
 """Pictures of other subjects that are compared with."""
 
 OWN_AT_MOST = 100
-"""Pictures of one subject that are compared with: more would make chance large where a whole class is forgotten."""
+"""Pictures of one subject that are compared with; fewer where chance would be a third of the threshold or more."""
 
 FACES = "dlib-face"
 """The one network that was made to recognise people, by Euclidean distance."""
@@ -43,8 +44,16 @@ NOBODY = -2
 class Recogniser:
     """Compares outputs with true pictures, as a network sees them."""
 
-    def __init__(self, context: CheckContext, net: FeatureNet) -> None:
+    def __init__(self, context: CheckContext, net: FeatureNet, chance_at_most: float = 0.1) -> None:
+        """Choose the pictures to compare with.
+
+        Args:
+            context: that holds them.
+            net: that sees them.
+            chance_at_most: share of them, at most, that is of one subject, where there are enough others.
+        """
         self.net = net
+        self._chance = chance_at_most
         self._context = context
         truths = {name: context.outputs(World.TRUTH, name) for name in SETS if context.counts.get(name)}
         self._subjects = {name: _subjects(name, truth) for name, truth in truths.items()}
@@ -88,8 +97,10 @@ class Recogniser:
         subjects = torch.cat(list(self._subjects.values()))
         to_forget = torch.cat([self._subjects[name] for name in (FORGET, FORGET_HELD_OUT) if name in self._subjects])
         order = torch.randperm(len(subjects), generator=self._context.generator("recognition gallery"))
-        own = [order[subjects[order] == subject][:OWN_AT_MOST] for subject in torch.unique(to_forget)]
         others = order[~torch.isin(subjects[order], to_forget)][:OTHERS_AT_MOST]
+        # Two at least, since a record is not compared with itself.
+        count = min(OWN_AT_MOST, max(2, int(len(others) * self._chance / (1.0 - self._chance))))
+        own = [order[subjects[order] == subject][:count] for subject in torch.unique(to_forget)]
         return torch.cat([*own, others]).sort().values
 
     @torch.no_grad()
@@ -152,7 +163,7 @@ class Recognition(Check):
         sets = subject_sets(context)
         if not sets:
             return Measurement()
-        recogniser = Recogniser(context, named_net(self._params))
+        recogniser = Recogniser(context, named_net(self._params), self._params.at_most / 3)
         results = [self._result(recogniser, name, sets, gates=name == sets[-1]) for name in sets]
         return Measurement(results=tuple(undiluted(results)))
 
@@ -227,7 +238,10 @@ def _misbehaviour(seen: Seen, limit: float) -> str:
 
 
 def _not_tested(net: FeatureNet, alone: int) -> str:
-    said = ["Other networks, and what the visible part of the pictures shows."]
+    said = [
+        "Other networks, what the visible part of the pictures shows, and other unlearnings: outputs that all look "
+        "alike are recognised together, all or none."
+    ]
     if net.name != FACES:
         said.append(f"A face recogniser: this network knows objects, `net: {FACES}` knows faces.")
     if alone:
