@@ -28,7 +28,7 @@ def calibrate(
 
     Puts candidates together whose answer is known, from what the original model makes of its own pictures
     and of noise: nothing forgotten, half forgotten, forgotten, never trained, broken for all. Each check is
-    run on many draws of each. Changes nothing in the workspace.
+    run on many draws of each. Changes no model and no evidence; one that was killed goes on where it was.
 
     \b
     Examples:

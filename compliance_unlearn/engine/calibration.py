@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from cu_audit.records import CheckResult, Outcome, Question, Verdict
 
 from compliance_unlearn.api import Check, ModelError
 from compliance_unlearn.api.plan import PlannedCheck
+from compliance_unlearn.engine.kept_draws import KeptDraws, Verdicts
 from compliance_unlearn.engine.measuring import ModelRun, weighed
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.planted import PlantedContext, PlantedWorld, Pool
@@ -110,6 +112,7 @@ def calibrate(
     planned: Sequence[Draw],
     runs: int,
     advance: Callable[[int], None],
+    kept: KeptDraws | None = None,
 ) -> Calibration:
     """Run checks on planted worlds.
 
@@ -119,10 +122,12 @@ def calibrate(
         planned: what to draw; see `draws`.
         runs: draws of each, with seeds from 0 on.
         advance: called with 1 after each draw.
+        kept: draws that are known already, and where new ones go.
 
     Returns:
         Rates in the order of the worlds.
     """
+    kept = kept or KeptDraws()
     checks, left_out = _shown_by_planted_worlds(pool, checks, planned[-1:])
     rates: list[Rates] = []
     outcomes: list[Outcomes] = []
@@ -131,13 +136,11 @@ def calibrate(
         truths: dict[tuple[str, str], bool | None] = {}
         ended: Counter[Outcome] = Counter()
         for seed in range(runs):
-            results = _results(PlantedContext(pool, draw.world, draw.forget, seed), checks)
-            # Each check by itself; only what a whole run says is corrected for their number.
-            ended[decide(holm(results))] += 1
-            for result in results:
-                key = (result.name, result.set)
-                verdicts[key][result.verdict] += 1
-                truths[key] = _is_true(result, draw.world)
+            said = kept.get(f"{draw.world}, {draw.forget}, {seed}", partial(_said, pool, draw, seed, checks))
+            ended[Outcome(said.outcome)] += 1
+            for name, set_name, verdict, is_true in said.results:
+                verdicts[name, set_name][Verdict(verdict)] += 1
+                truths[name, set_name] = is_true
             advance(1)
         rates += [Rates(*key, draw.world, draw.forget, dict(count), truths[key]) for key, count in verdicts.items()]
         outcomes.append(Outcomes(draw.world, draw.forget, dict(ended)))
@@ -154,8 +157,16 @@ def _shown_by_planted_worlds(
     return kept, tuple(check.name for check, _ in checks if check.name not in names)
 
 
-def _results(context: PlantedContext, checks: Sequence[tuple[PlannedCheck, Check]]) -> list[CheckResult]:
-    return [weighed(result, planned, context) for planned, check in checks for result in check.run(context).results]
+def _said(pool: Pool, draw: Draw, seed: int, checks: Sequence[tuple[PlannedCheck, Check]]) -> Verdicts:
+    """Each check by itself; only what a whole run says is corrected for their number."""
+    context = PlantedContext(pool, draw.world, draw.forget, seed)
+    results = [weighed(result, planned, context) for planned, check in checks for result in check.run(context).results]
+    return Verdicts(
+        outcome=decide(holm(results)).value,
+        results=tuple(
+            (result.name, result.set, result.verdict.value, _is_true(result, draw.world)) for result in results
+        ),
+    )
 
 
 def _judges_outputs(check: Check, context: PlantedContext) -> bool:
@@ -180,13 +191,16 @@ def _is_true(result: CheckResult, world: PlantedWorld) -> bool | None:
 def calibrate_plan(
     resolved: ResolvedPlan, sizes: Sequence[int], runs: int, *, reporter: Reporter, device: torch.device
 ) -> dict[str, Calibration]:
-    """Calibrate the checks of a plan on each of its models; changes nothing in the workspace.
+    """Calibrate the checks of a plan on each of its models; call it again after a kill and it goes on.
+
+    Changes nothing that a run looks at: what is known of draws lies in the state of the workspace until all are done.
 
     Raises:
         ModelError: a model cannot be used, a task has other masks for each picture, or no size is small enough.
         DataError: a file is missing or changed.
     """
-    found = {}
+    found: dict[str, Calibration] = {}
+    files: list[Path] = []
     with tempfile.TemporaryDirectory() as state:
         models = ModelRun(resolved, state=Path(state), name="calibration", reporter=reporter, device=device)
         models.require_checks()
@@ -197,6 +211,9 @@ def calibrate_plan(
             if not planned:
                 largest = pool.largest(PlantedWorld.FORGOTTEN)
                 raise ModelError(f"{model.name}: there are only {largest} pictures to forget; give a smaller --sizes")
+            files.append(resolved.workspace.state / "calibration" / f"{model.name}-{models.fingerprint}.jsonl")
             with reporter.phase(f"Calibrating on {model.name}", len(planned) * runs) as advance:
-                found[model.name] = calibrate(pool, checks, planned, runs, advance)
+                found[model.name] = calibrate(pool, checks, planned, runs, advance, KeptDraws(files[-1]))
+    for file in files:
+        file.unlink(missing_ok=True)
     return found

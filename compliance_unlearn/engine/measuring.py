@@ -350,6 +350,11 @@ class ModelRun:
             reporter=self._reporter,
         ).run(strategy, context)
 
+    @property
+    def fingerprint(self) -> str:
+        """A few digits that stand for the plan, the code and all else that decides the bits."""
+        return hashlib.sha256(self._identity().encode()).hexdigest()[:12]
+
     def _identity(self) -> str:
         """The plan, the code, its dependencies, threads and device: all that decides the bits."""
         surroundings = canonical(environment(self._registry, self._device)) + str(self._device).encode()

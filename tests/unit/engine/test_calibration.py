@@ -13,6 +13,7 @@ from compliance_unlearn.api import Check, CheckContext, Inpaint, Measurement, Mo
 from compliance_unlearn.api.plan import PlannedCheck
 from compliance_unlearn.engine.calibration import Calibration, Draw, calibrate, draws
 from compliance_unlearn.engine.images import RecordImages
+from compliance_unlearn.engine.kept_draws import KeptDraws
 from compliance_unlearn.engine.noise import identity_noise
 from compliance_unlearn.engine.planted import PlantedContext, PlantedWorld, Pool
 from compliance_unlearn.engine.worlds import MeasuredWorlds
@@ -221,3 +222,27 @@ def test_a_share_has_an_exact_interval(pool: Pool) -> None:
     share, low, high = rate.share(0)
     assert (share, low) == (0.0, 0.0)
     assert high == pytest.approx(1 - 0.025 ** (1 / 40))
+
+
+def test_a_calibration_that_was_killed_goes_on_and_finds_the_same(pool: Pool, tmp_path: Path) -> None:
+    path, drawn = tmp_path / "state" / "draws.jsonl", []
+
+    class Counts(Says):
+        def _run(self, context: CheckContext) -> Measurement:
+            drawn.append(1)
+            return super()._run(context)
+
+    planned = PlannedCheck(name="counts", params={}, demanded=True, decides=True, decides_from=1)
+    checks = [(planned, Counts(Verdict.PASSED, Question.FORGOTTEN))]
+    worlds = draws(pool, [4])
+
+    def run(runs: int) -> Calibration:
+        return calibrate(pool, checks, worlds, runs, lambda _: None, KeptDraws(path))
+
+    run(2)
+    path.write_text(path.read_text()[:-9])  # the last line is cut off
+    drawn.clear()
+    resumed = run(3)
+    trial, new, cut = 1, len(worlds), 1
+    assert len(drawn) == trial + new + cut
+    assert resumed == calibrate(pool, checks, worlds, 3, lambda _: None)
