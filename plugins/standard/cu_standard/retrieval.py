@@ -177,20 +177,16 @@ def find_controls(original: Found, noise: Found, limit: float, verb: str, where:
 
 
 def undiluted(results: Sequence[CheckResult]) -> list[CheckResult]:
-    """Results of which the union passes only if no part may leak: many pictures must not hide a leak of a few others.
+    """Results of which the union passes only if no part leaks: many pictures must not hide a leak of a few others.
 
-    A part without a single hit may be as small as it is; one with hits has to pass by itself.
+    Pictures that the model was trained on have to pass by themselves, unless none was found: then they may be few.
+    Of never-seen ones, which only add to what is known, not more than the threshold may be found.
     """
     return [_undiluted(result, results) if result.set == FORGET_ALL else result for result in results]
 
 
 def _undiluted(pooled: CheckResult, results: Sequence[CheckResult]) -> CheckResult:
-    limit = pooled.threshold or 0.0
-    leaking = [
-        result
-        for result in results
-        if result.set != pooled.set and result.value and result.interval and result.interval.high > limit
-    ]
+    leaking = [result for result in results if result.set != pooled.set and _may_leak(result)]
     if pooled.verdict is not Verdict.PASSED or not leaking:
         return pooled
     failed = any(result.verdict is Verdict.FAILED for result in leaking)
@@ -200,6 +196,13 @@ def _undiluted(pooled: CheckResult, results: Sequence[CheckResult]) -> CheckResu
             "reason": "; ".join(f"{result.set}: {result.reason}" for result in leaking),
         }
     )
+
+
+def _may_leak(part: CheckResult) -> bool:
+    found, limit = part.value or 0.0, part.threshold or 0.0
+    if part.set == FORGET and part.interval is not None:
+        return found > 0.0 and part.interval.high > limit
+    return found > limit
 
 
 def pictures_to_hide_among(context: CheckContext, count: int) -> torch.Tensor:

@@ -217,7 +217,21 @@ def test_the_p_value_and_the_smallest_leak_that_would_show_are_those_of_the_bino
     assert result.detectable == pytest.approx(0.2589, abs=1e-4)
 
 
-def test_a_part_with_hits_has_to_pass_by_itself() -> None:
+def test_never_seen_pictures_of_which_few_are_found_need_no_bound_of_their_own() -> None:
+    """Two of ten never-seen ones found, and none of ninety others: the ten alone could not pass, the hundred do."""
+
+    def two_leak(original: Outputs, noise: Outputs) -> torch.Tensor:
+        kept = torch.arange(len(original)) < 2
+        return torch.where(kept[:, None, None, None], original.images, collapses(original, noise))
+
+    measurement = measured(Planted(forget=collapses, forget_held_out=two_leak, trained=90, held_out=10))
+    assert of_set(measurement, FORGET_HELD_OUT).verdict is Verdict.INCONCLUSIVE
+    assert of_set(measurement, FORGET_ALL).verdict is Verdict.PASSED
+    stricter = measured(Planted(forget=collapses, forget_held_out=two_leak, trained=90, held_out=10), at_most=0.15)
+    assert of_set(stricter, FORGET_ALL).verdict is Verdict.INCONCLUSIVE
+
+
+def test_trained_pictures_with_hits_have_to_pass_by_themselves() -> None:
     """Two of seven found, and none of ninety-three others: few enough together, and too many of the seven."""
 
     def two_leak(original: Outputs, noise: Outputs) -> torch.Tensor:
