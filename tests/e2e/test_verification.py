@@ -108,19 +108,19 @@ def test_a_network_that_the_policy_demands_and_that_is_missing_is_found_before_a
 
 def test_other_seeds_show_the_spread_change_no_verdict_and_repeat(template: Office, tmp_path: Path) -> None:
     office = template.copy(tmp_path / "office")
-    done = office.cu("apply", "policies/request.yaml", "--seeds", "3", "--json")
+    done = office.cu("apply", "policies/request.yaml", "--seeds", "2", "--json")
     assert done.code == 0, done.err
     [model] = done.json["models"]
-    assert [repeat["seed"] for repeat in model["repeats"]] == [1, 2]
+    assert [repeat["seed"] for repeat in model["repeats"]] == [1]
     decisive = [(check["name"], check["set"]) for check in model["checks"] if check["gates"]]
     for repeat in model["repeats"]:
         assert [(check["name"], check["set"]) for check in repeat["checks"]] == decisive
     drops = {check["value"] for repeat in (model, *model["repeats"]) for check in repeat["checks"]
              if (check["name"], check["set"]) == ("retain-drift", "retain")}  # fmt: skip
-    assert len(drops) == 3  # three different models
+    assert len(drops) == 2  # two different models
     assert len(weights_of(office)) == 2  # the original and one candidate
     bundle = Path("workspace/evidence") / Path(done.json["bundle"]).name
-    assert "3\u00a0unlearnings passed" in (office.folder / bundle / "report.html").read_text()
+    assert "2\u00a0unlearnings passed" in (office.folder / bundle / "report.html").read_text()
     again = office.cu("verify", str(bundle), "--rerun", "--json")
     assert again.json["rerun"]["repeats"], again.err
     assert again.json["rerun"]["different"] == 0
