@@ -85,7 +85,7 @@ def load(edge: int | None, path: Path | None) -> FeatureNet:
     with torch.device("meta"):
         network = package.EfficientNet.from_name(NAME, image_size=None)
     network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True), assign=True)
-    # On a CPU, convolutions of single channels are 1.5 times as fast with channels last.
+    # Its convolutions of single channels suit this layout on a CPU.
     return EfficientNetLite(digest(content), edge, network.to(memory_format=torch.channels_last))
 
 
