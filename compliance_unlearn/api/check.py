@@ -184,7 +184,10 @@ class Measurement:
 
 
 class Check(ABC):
-    """One test. Made by a factory ``(params) -> Check``; must not change anything that the context hands out."""
+    """One test. Made by a factory ``(params) -> Check`` and asked about one model after another.
+
+    Must not change anything that the context hands out, and keep nothing from one model to the next.
+    """
 
     @final
     def require(self) -> None:

@@ -14,8 +14,9 @@ from cu_audit.records import CheckResult, Outcome, Question, Verdict
 
 from compliance_unlearn.api import Check, ModelError
 from compliance_unlearn.api.plan import PlannedCheck
+from compliance_unlearn.engine.checking import weighed
 from compliance_unlearn.engine.kept_draws import KeptDraws, Verdicts
-from compliance_unlearn.engine.measuring import ModelRun, weighed
+from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.planted import PlantedContext, PlantedWorld, Pool
 from compliance_unlearn.engine.reporting import Reporter
@@ -203,8 +204,7 @@ def calibrate_plan(
     files: list[Path] = []
     with tempfile.TemporaryDirectory() as state:
         models = ModelRun(resolved, state=Path(state), name="calibration", reporter=reporter, device=device)
-        models.require_checks()
-        checks = [(planned, models.made(planned)) for planned in resolved.plan.checks]
+        models.checks.require()
         for model in resolved.plan.models:
             pool = Pool(models.prepare(model).worlds)
             planned = draws(pool, sizes)
@@ -213,7 +213,7 @@ def calibrate_plan(
                 raise ModelError(f"{model.name}: there are only {largest} pictures to forget; give a smaller --sizes")
             files.append(resolved.workspace.state / "calibration" / f"{model.name}-{models.fingerprint}.jsonl")
             with reporter.phase(f"Calibrating on {model.name}", len(planned) * runs) as advance:
-                found[model.name] = calibrate(pool, checks, planned, runs, advance, KeptDraws(files[-1]))
+                found[model.name] = calibrate(pool, models.checks.made, planned, runs, advance, KeptDraws(files[-1]))
     for file in files:
         file.unlink(missing_ok=True)
     return found

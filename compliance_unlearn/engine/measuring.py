@@ -5,37 +5,22 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
 import torch
-from cu_audit.canonical import canonical, files_sha256, folder_files
+from cu_audit.canonical import canonical, folder_files
 from cu_audit.records import (
     FORGET,
     RETAIN,
-    SETS,
-    BeforeAfter,
-    Candidate,
-    CheckResult,
     ModelResult,
-    Outcome,
-    Plot,
-    Repeat,
-    Verdict,
 )
 
 from compliance_unlearn.api import (
     AdapterSpec,
-    Check,
-    CheckContext,
-    CheckSpec,
     LoopSettings,
-    Measurement,
     ModelAdapter,
-    ModelError,
     Strategy,
     StrategyContext,
     StrategySpec,
@@ -43,10 +28,11 @@ from compliance_unlearn.api import (
     WorkspaceError,
     World,
 )
-from compliance_unlearn.api.plan import PlannedCheck, PlannedModel
+from compliance_unlearn.api.plan import PlannedModel
+from compliance_unlearn.engine.checking import Checks
 from compliance_unlearn.engine.environment import environment
 from compliance_unlearn.engine.images import RecordImages, notes
-from compliance_unlearn.engine.loop import resolved_precision
+from compliance_unlearn.engine.measured import Measured, Prepared, Repeated
 from compliance_unlearn.engine.noise import GaussianNoise, identity_noise, training_noise
 from compliance_unlearn.engine.outputs_on_disk import OutputsOnDisk
 from compliance_unlearn.engine.planning import ResolvedPlan
@@ -55,92 +41,7 @@ from compliance_unlearn.engine.reference import Reference
 from compliance_unlearn.engine.reporting import Reporter
 from compliance_unlearn.engine.sets import ModelSets
 from compliance_unlearn.engine.unlearning import Unlearned, Unlearning
-from compliance_unlearn.engine.verdict import decide, holm
 from compliance_unlearn.engine.worlds import MeasuredWorlds
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model whose weights and images were read, before anything is changed."""
-
-    planned: PlannedModel
-    sets: ModelSets
-    original: ModelAdapter
-    images: dict[str, RecordImages]
-    retain: RecordImages | None
-    noise: GaussianNoise
-    worlds: MeasuredWorlds
-    seconds: float
-    notes: tuple[str, ...]
-
-
-@dataclass
-class Repeated:
-    """Another unlearning of the same model: what the deciding checks say of it."""
-
-    seed: int
-    checks: list[CheckResult]
-
-
-@dataclass
-class Measured:
-    """A model that was unlearned and checked."""
-
-    prepared: Prepared
-    unlearned: Unlearned
-    checks: list[CheckResult] = field(default_factory=list)
-    metrics: dict[str, dict[str, BeforeAfter]] = field(default_factory=dict)
-    plots: list[Plot] = field(default_factory=list)
-    repeats: list[Repeated] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the duration of a phase."""
-        started = monotonic()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + monotonic() - started
-
-    def result(self, outcome: Outcome, candidate: str, device: torch.device) -> ModelResult:
-        """As evidence.
-
-        Args:
-            outcome: of the run.
-            candidate: path of the unlearned weights, relative to the workspace.
-            device: that computed.
-        """
-        planned, unlearned = self.prepared.planned, self.unlearned
-        loop = planned.loop.model_dump(mode="json")
-        loop["betas"] = " ".join(str(beta) for beta in planned.loop.betas)
-        loop["precision"] = resolved_precision(planned.loop, device)
-        said = self.prepared.notes
-        if unlearned.stopped:
-            said = (*said, f"the loop ended after {unlearned.steps} steps: {unlearned.stopped}")
-        return ModelResult(
-            name=planned.name,
-            adapter=planned.adapter,
-            strategy=planned.strategy,
-            parameters={**planned.strategy_params, **loop, "noise": planned.noise, "task": planned.task.kind},
-            source=planned.source,
-            candidate=Candidate(path=candidate, sha256=files_sha256(unlearned.files), files=unlearned.files),
-            promoted=outcome is Outcome.COMPLIANT,
-            counts={name: planned.counts[name] for name in SETS},
-            seconds=self.seconds,
-            metrics=self.metrics,
-            checks=tuple(self.checks),
-            plots=tuple(self.plots),
-            repeats=self.other_seeds,
-            loss=unlearned.loss,
-            notes=said,
-        )
-
-    @property
-    def other_seeds(self) -> tuple[Repeat, ...]:
-        """The other unlearnings, as evidence."""
-        return tuple(
-            Repeat(seed=repeat.seed, outcome=decide(repeat.checks), checks=tuple(repeat.checks))
-            for repeat in self.repeats
-        )
 
 
 class ModelRun:
@@ -150,6 +51,7 @@ class ModelRun:
         state: folder for checkpoints, one sub-folder a model.
         name: of the version that each model gets.
         keeps_outputs: keep what models made in ``state``, for a run that is killed and carried on.
+        checks: of the plan.
     """
 
     def __init__(
@@ -170,6 +72,7 @@ class ModelRun:
         self._reporter = reporter
         self._device = device
         self._keeps_outputs = keeps_outputs
+        self.checks = Checks(resolved.plan.checks, resolved.registry)
 
     def prepare(self, planned: PlannedModel) -> Prepared:
         """Verify the files, load the weights and decode the images; reads only.
@@ -250,16 +153,6 @@ class ModelRun:
             self._repeat(measured)
         return measured
 
-    def require_checks(self) -> None:
-        """Find out whether what the checks need is there that the policy names.
-
-        Raises:
-            ModelError: something is missing; nothing was changed.
-        """
-        for planned in self._resolved.plan.checks:
-            if planned.demanded:
-                self.made(planned).require()
-
     def require_reference(self, prepared: Prepared) -> None:
         """Find out whether a reference can be trained, where the plan asks for one.
 
@@ -270,23 +163,6 @@ class ModelRun:
         if planned.reference is not None:
             reference = self._reference(planned, prepared.original, prepared.images, planned.reference)
             reference.require_possible(self._device)
-
-    def _measurement(self, planned: PlannedCheck, worlds: MeasuredWorlds) -> Measurement:
-        """What a check found; one that nobody demanded is skipped if something is missing that it needs."""
-        check = self.made(planned)
-        if not planned.demanded:
-            try:
-                check.require()
-            except ModelError as error:
-                return Measurement(results=(_skipped(planned, str(error)),))
-        return check.run(worlds)
-
-    def made(self, planned: PlannedCheck) -> Check:
-        """A check with its parameters."""
-        registered = self._registry.find(CheckSpec, planned.name)
-        check = self._registry.make(registered, self._registry.params(registered, planned.params))
-        assert isinstance(check, Check)
-        return check
 
     def _kept(self, planned: PlannedModel) -> OutputsOnDisk | None:
         if not self._keeps_outputs:
@@ -399,74 +275,22 @@ class ModelRun:
         )
 
     def _check(self, measured: Measured) -> None:
-        planned, worlds, checks = measured.prepared.planned, measured.prepared.worlds, self._resolved.plan.checks
-        with measured.timed("checks"), self._reporter.phase(f"Checking {planned.name}", len(checks)) as advance:
-            for check in checks:
-                measurement = self._measurement(check, worlds)
-                measured.checks += [weighed(result, check, worlds) for result in measurement.results]
-                measured.plots += measurement.plots
-                measured.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
-                advance(1, check.name)
+        planned, worlds = measured.prepared.planned, measured.prepared.worlds
+        with measured.timed("checks"):
+            measured.checked = self.checks.run(worlds, f"Checking {planned.name}", self._reporter)
 
     def _repeat(self, measured: Measured) -> None:
         """Unlearn again with other seeds, where the plan asks for it, and run what decides."""
         prepared, state = measured.prepared, self._state / measured.prepared.planned.name
-        planned, checks = prepared.planned, [check for check in self._resolved.plan.checks if check.decides]
-        for seed in range(planned.loop.seed + 1, planned.loop.seed + self._resolved.plan.seeds):
+        planned, plan = prepared.planned, self._resolved.plan
+        deciding = Checks((check for check in plan.checks if check.decides), self._registry)
+        for seed in range(planned.loop.seed + 1, planned.loop.seed + plan.seeds):
             with measured.timed("other seeds"):
                 loop, folder = planned.loop.model_copy(update={"seed": seed}), state / f"seed-{seed}"
                 unlearned = self._unlearn(prepared, loop, folder, folder / "weights")
                 worlds = prepared.worlds.with_candidate(self._loaded(planned, unlearned), unlearned.folder)
-                results: list[CheckResult] = []
-                with self._reporter.phase(f"Checking {planned.name}, seed {seed}", len(checks)) as advance:
-                    for check in checks:
-                        results += [
-                            weighed(result, check, worlds) for result in self._measurement(check, worlds).results
-                        ]
-                        advance(1, check.name)
-                measured.repeats.append(Repeated(seed, [result for result in results if result.gates]))
-
-
-def _skipped(planned: PlannedCheck, reason: str) -> CheckResult:
-    return CheckResult(
-        name=planned.name,
-        set="model",
-        claim="This was not measured.",
-        verdict=Verdict.SKIPPED,
-        gates=planned.decides,
-        value=None,
-        interval=None,
-        threshold=None,
-        sample_size=0,
-        reason=reason,
-        not_tested=f"What `{planned.name}` tests.",
-    )
-
-
-def correct(measured: Sequence[Measured]) -> None:
-    """Correct deciding results for their number, all models together; each other seed counts as a run of its own."""
-    others = ([repeat.checks for repeat in model.repeats] for model in measured)
-    for lists in ([model.checks for model in measured], *zip(*others, strict=True)):
-        corrected = iter(holm([check for checks in lists for check in checks]))
-        for checks in lists:
-            checks[:] = [next(corrected) for _ in checks]
-
-
-def weighed(result: CheckResult, planned: PlannedCheck, context: CheckContext) -> CheckResult:
-    """A result with the weight that the plan gives it.
-
-    A check that nobody demanded decides nothing, and one with fewer records than it was found fit for does not pass.
-    """
-    if not planned.decides:
-        return result.model_copy(update={"gates": False})
-    count = context.counts.get(FORGET, 0)
-    if result.verdict is not Verdict.PASSED or count >= planned.decides_from:
-        return result
-    reason = (
-        f"{result.reason}; but {planned.name} was found to pass too easily with fewer than {planned.decides_from} "
-        f"records to forget, here there are {count}"
-    )
-    return result.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
+                checked = deciding.run(worlds, f"Checking {planned.name}, seed {seed}", self._reporter)
+                measured.repeats.append(Repeated(seed, [result for result in checked.results if result.gates]))
 
 
 def require_unchanged(folder: Path, files: Mapping[str, str]) -> None:

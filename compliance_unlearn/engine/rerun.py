@@ -14,7 +14,8 @@ from cu_audit.bundle import Bundle
 
 from compliance_unlearn.api import WorkspaceError
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.measuring import Measured, ModelRun, correct
+from compliance_unlearn.engine.measured import Measured, correct
+from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
 
@@ -124,12 +125,12 @@ def _part(result: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _found(measured: Measured) -> dict[str, Any]:
     return {
-        "checks": [check.model_dump(mode="json") for check in measured.checks],
+        "checks": [check.model_dump(mode="json") for check in measured.checked.results],
         "metrics": {
             name: {key: figures.model_dump(mode="json") for key, figures in sets.items()}
-            for name, sets in measured.metrics.items()
+            for name, sets in measured.checked.metrics.items()
         },
-        "plots": [plot.model_dump(mode="json") for plot in measured.plots],
+        "plots": [plot.model_dump(mode="json") for plot in measured.checked.plots],
         "repeats": [repeat.model_dump(mode="json") for repeat in measured.other_seeds],
     }
 

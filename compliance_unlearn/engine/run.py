@@ -18,7 +18,8 @@ from cu_audit.records import LedgerEntry, Receipt, RequestRecord, RunResult
 
 from compliance_unlearn.api import PolicyError, PublishError, WorkspaceError
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.measuring import Measured, ModelRun, Prepared, correct
+from compliance_unlearn.engine.measured import Measured, Prepared, correct
+from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.pictures import report_pictures
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
@@ -135,7 +136,7 @@ class Run:
             keeps_outputs=True,
         )
         # All models first, so that one that cannot be used is found before another one is changed.
-        models.require_checks()
+        models.checks.require()
         prepared = [models.prepare(planned) for planned in self._resolved.plan.models]
         for model in prepared:
             models.require_reference(model)
@@ -161,7 +162,7 @@ class Run:
     def _result(self, measured: list[Measured], started: datetime) -> RunResult:
         plan = self._resolved.plan
         correct(measured)
-        checks = {model.prepared.planned.name: model.checks for model in measured}
+        checks = {model.prepared.planned.name: model.checked.results for model in measured}
         outcome = decide([check for results in checks.values() for check in results])
         return RunResult(
             request=RequestRecord(

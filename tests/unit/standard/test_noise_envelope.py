@@ -7,18 +7,10 @@ import math
 import pytest
 import torch
 from cu_audit.records import FORGET, FORGET_HELD_OUT, Histogram, Question, Verdict
-from cu_standard.checks.noise_envelope import (
-    COVERAGE,
-    FOLDS,
-    RETAINED_DRAWN,
-    Borders,
-    Envelope,
-    Inside,
-    NoiseEnvelope,
-    folds_of,
-    score_histogram,
-)
+from cu_standard.checks.noise_envelope import NoiseEnvelope
+from cu_standard.envelope import COVERAGE, FOLDS, Borders, Envelope, Inside, folds_of
 from cu_standard.params import NoiseEnvelopeParams
+from cu_standard.score_histogram import RETAINED_DRAWN, score_histogram
 from cu_standard.statistics import share_interval
 from scipy.stats import binom
 
