@@ -112,9 +112,10 @@ class CheckContext(Protocol):
         ...
 
     def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-        """Encoder features E(T(x)) of a set under its fixed masks, a tensor ``[n, ...]`` for each aligned depth.
+        """Encoder features E(T(x)) of a set under its fixed masks, a tensor ``[n, d]`` for each aligned depth.
 
-        Of all records, or of those whose indices ``rows`` holds: features can be large.
+        Of all records, or of those whose indices ``rows`` holds. Where a depth has more than 16,384 numbers, these are
+        so many of them, drawn by the run's seed, the same ones of every picture and in every world.
 
         Those of ``NOISE`` are what the original's encoder makes of noise images in place of the records'; ``TRUTH`` has
         none.

@@ -156,7 +156,6 @@ together from what the original model makes of its own pictures and of noise; pi
 time, the model stays the same. A cell says how often the check said what; *wrong* is the share of draws that passed a
 false claim or failed a true one, with its 95 % interval (Clopper and Pearson). Inconclusive and void are not wrong,
 they decide nothing. Each check stands by itself; whole runs are corrected for the number of checks, as always.
-Where a check has two results on a set, as `probe` has, both are counted.
 
 - nothing forgotten: the candidate answers as the original.
 - half forgotten: on half of the pictures to forget it answers noise.

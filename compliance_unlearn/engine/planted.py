@@ -30,7 +30,7 @@ from compliance_unlearn.api import (
     World,
 )
 from compliance_unlearn.engine.randomness import generator_for
-from compliance_unlearn.engine.worlds import MeasuredWorlds, encode, joined
+from compliance_unlearn.engine.worlds import MeasuredWorlds, joined
 
 NOISE_OUTPUTS = 8192
 """Outputs on noise that are computed once; a draw takes them from a new random order, none twice."""
@@ -83,8 +83,8 @@ class Pool:
     @cached_property
     def noise_features(self) -> tuple[torch.Tensor, ...]:
         """What its encoder makes of the same noise."""
-        model = self.worlds.model(World.ORIGINAL)
-        return encode(model, self.noise.truth, model.views(len(self.noise), self.worlds.generator("calibration views")))
+        views = self.worlds.model(World.ORIGINAL).views(len(self.noise), self.worlds.generator("calibration views"))
+        return self.worlds.encoded(World.ORIGINAL, self.noise.truth, views)
 
     def largest(self, world: PlantedWorld) -> int:
         """Pictures to forget that a draw can have."""

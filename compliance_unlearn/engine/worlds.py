@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -36,6 +37,13 @@ CHUNK = 64
 
 MEASURED_AT_MOST = 2000
 """Records of one set that are measured; a larger set is sampled by the run's seed, and results say how many were."""
+
+
+EMBEDDING_BYTES = 8192
+"""Of one picture, for the 2,048 numbers of Inception; other networks have fewer."""
+
+FEATURES_AT_MOST = 16_384
+"""Numbers of one depth that are kept of each picture: the first depth of a UNet has millions."""
 
 
 class MeasuredWorlds:
@@ -122,8 +130,8 @@ class MeasuredWorlds:
         return self.bytes_of(sum(self.counts.values()))
 
     def bytes_of(self, count: int) -> int:
-        """Size of so many outputs."""
-        return count * next(iter(self._truth.values()))[0].nbytes
+        """Size of so many outputs, and of what a feature network makes of them."""
+        return count * (next(iter(self._truth.values()))[0].nbytes + EMBEDDING_BYTES)
 
     def records(self, set_name: str) -> list[Record]:
         """The measured records of a set, in the order of the outputs."""
@@ -160,22 +168,49 @@ class MeasuredWorlds:
         """See `CheckContext.embeddings`."""
         key = (id(outputs), net.name, net.sha256, net.edge)
         if key not in self._embeddings:
-            with torch.no_grad():
-                embedded = net.embed(generated_region(outputs.images, outputs.generated))
             # The outputs are kept, so that no other object can take over their identity.
-            self._embeddings[key] = (outputs, embedded)
+            self._embeddings[key] = (outputs, self._embedded(net, generated_region(outputs.images, outputs.generated)))
         return self._embeddings[key][1]
+
+    @torch.no_grad()
+    def _embedded(self, net: FeatureNet, shown: torch.Tensor) -> torch.Tensor:
+        """What a network makes of pictures, from disk if this run computed it before."""
+        if self._kept is None:
+            return net.embed(shown)
+        made_of = ("embedding", net.name, net.sha256, str(net.edge), _content(shown))
+        return self._kept.get(made_of, lambda: {"embedding": net.embed(shown)})["embedding"]
 
     def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """See `CheckContext.features`."""
         key = (world, set_name)
         if rows is not None and key not in self._features:
-            fed = self._fed(world, set_name)[rows]
-            return encode(self._model_of(world), fed, self._views[set_name][rows])
+            return self.encoded(world, self._fed(world, set_name)[rows], self._views[set_name][rows])
         if key not in self._features:
-            self._features[key] = encode(self._model_of(world), self._fed(world, set_name), self._views[set_name])
+            self._features[key] = self.encoded(world, self._fed(world, set_name), self._views[set_name])
         found = self._features[key]
         return found if rows is None else tuple(depth[rows] for depth in found)
+
+    @torch.no_grad()
+    def encoded(self, world: World, images: torch.Tensor, views: Views) -> tuple[torch.Tensor, ...]:
+        """What a world's encoder makes of images: features as `CheckContext.features` has them.
+
+        Args:
+            world: whose model.
+            images: ``[n, channels, height, width]``.
+            views: of each.
+        """
+        model, parts = self._model_of(world), []
+        for start in range(0, len(images), CHUNK):
+            shown = model.training_view(images[start : start + CHUNK], views[start : start + CHUNK])
+            parts.append([self._some(depth.flatten(1)) for depth in model.encode(shown)])
+        return tuple(torch.cat(depths) for depths in zip(*parts, strict=True))
+
+    def _some(self, depth: torch.Tensor) -> torch.Tensor:
+        """At most `FEATURES_AT_MOST` of the numbers of each picture, on the CPU."""
+        if (width := depth.shape[1]) > FEATURES_AT_MOST:
+            places = torch.randperm(width, generator=self.generator("places of features"))[:FEATURES_AT_MOST]
+            depth = depth[:, places.sort().values.to(depth.device)]
+        return depth.float().cpu()
 
     def views(self, set_name: str) -> Views:
         """See `CheckContext.views`."""
@@ -281,14 +316,11 @@ def joined(parts: Sequence[Outputs]) -> Outputs:
     )
 
 
-@torch.no_grad()
-def encode(model: ModelAdapter, images: torch.Tensor, views: Views) -> tuple[torch.Tensor, ...]:
-    """Encoder features of ``[n, channels, height, width]`` on the CPU, in chunks; one tensor for each depth."""
-    parts = [
-        model.encode(model.training_view(images[start : start + CHUNK], views[start : start + CHUNK]))
-        for start in range(0, len(images), CHUNK)
-    ]
-    return tuple(torch.cat([depth.float().cpu() for depth in depths]) for depths in zip(*parts, strict=True))
+def _content(images: torch.Tensor) -> str:
+    """SHA-256 of the pixels of float images, and of their shape."""
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    digest.update(images.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @torch.no_grad()

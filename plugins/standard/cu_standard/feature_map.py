@@ -43,7 +43,8 @@ def standardised(
 ) -> torch.Tensor:
     """Features of all depths side by side, each with mean 0 and deviation 1 or constantly 0, ``[n, at most WIDTH]``.
 
-    More than that are hashed: each is added with a random sign to one of `WIDTH` sums.
+    More than that are hashed: each is added with a random sign to one of `WIDTH` sums. What is not finite makes some
+    results not finite.
 
     Args:
         depths: ``[n, ...]`` each.
@@ -54,7 +55,7 @@ def standardised(
     for depth in depths:
         values = depth.flatten(1).float()
         deviation = values[:known].std(dim=0)
-        varies = deviation > ROUNDING * values[:known].square().mean().sqrt()
+        varies = ~(deviation <= ROUNDING * values[:known].square().mean().sqrt())
         parts.append(torch.where(varies, (values - values[:known].mean(dim=0)) / deviation.clamp(min=1e-30), 0.0))
     features = torch.cat(parts, dim=1)
     if (width := features.shape[1]) <= WIDTH:

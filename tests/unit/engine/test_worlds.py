@@ -10,7 +10,7 @@ import torch
 from cu_audit.records import FORGET, FORGET_ALL, FORGET_HELD_OUT, RETAIN
 from cu_echo.adapter import EchoAdapter
 
-from compliance_unlearn.api import RandomMask, Views, World
+from compliance_unlearn.api import FeatureNet, RandomMask, Views, World
 from compliance_unlearn.engine import worlds as worlds_module
 from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.noise import identity_noise
@@ -234,3 +234,62 @@ def test_outputs_of_other_weights_another_run_or_a_broken_file_are_not_taken(tmp
     for file in state.iterdir():
         file.write_bytes(file.read_bytes()[:-10])
     assert reconstructed(run, one) == 5
+
+
+class Wide(EchoAdapter):
+    """Tells many features at a first depth, and few at a second."""
+
+    def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
+        (features,) = super()._encode(inputs)
+        places = torch.arange(2000.0).view(2, 1000)
+        return features.mean(dim=(1, 2, 3))[:, None, None] + places, features
+
+
+def test_of_wide_features_some_places_are_kept_the_same_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measured(tmp_path, model=Wide).features(World.ORIGINAL, RETAIN)
+    assert whole[0].shape == (9, 2000)
+    monkeypatch.setattr(worlds_module, "FEATURES_AT_MOST", 500)
+    some = measured(tmp_path, model=Wide)
+    wide, narrow = some.features(World.ORIGINAL, RETAIN)
+    assert torch.equal(narrow, whole[1])
+    assert wide.shape == (9, 500)
+    places = [row.tolist() for row in wide - wide[:, :1]]
+    assert all(row == pytest.approx(places[0], abs=1e-2) for row in places)
+    offsets = (wide[0] - whole[0][0, 0]).round()
+    assert len(set(offsets.tolist())) == 500
+    assert torch.allclose(wide, whole[0][:, offsets.long()])
+    noise = some.features(World.NOISE, FORGET)[0]
+    assert torch.allclose(noise - noise[:, :1], (wide - wide[:, :1])[:5], atol=1e-2)
+    rows = torch.tensor([7, 2])
+    assert torch.allclose(measured(tmp_path, model=Wide).features(World.ORIGINAL, RETAIN, rows)[0], wide[rows])
+
+
+class CountingNet(FeatureNet):
+    """Mean and deviation of each picture; counts the pictures that it saw."""
+
+    seen = 0
+
+    def _embed(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        return torch.stack([images.mean(dim=(1, 2, 3)), images.std(dim=(1, 2, 3))], dim=1)
+
+
+def test_embeddings_of_a_killed_run_are_read_where_net_and_pictures_are_the_same(tmp_path: Path) -> None:
+    state, pictures = tmp_path / "state", tmp_path / "pictures"
+
+    def embedded(name: str, sha256: str, world: World) -> tuple[torch.Tensor, int]:
+        worlds, net = measured(pictures, kept=OutputsOnDisk(state, "run")), CountingNet(name, sha256, edge=8)
+        found = worlds.embeddings(net, worlds.outputs(world, RETAIN))
+        assert worlds.embeddings(net, worlds.outputs(world, RETAIN)) is found
+        return found, net.seen
+
+    first, seen = embedded("small", "0" * 64, World.ORIGINAL)
+    assert seen == 9
+    again, seen = embedded("small", "0" * 64, World.ORIGINAL)
+    assert torch.equal(again, first)
+    assert seen == 0
+    assert embedded("small", "1" * 64, World.ORIGINAL)[1] == 9
+    assert embedded("other", "0" * 64, World.ORIGINAL)[1] == 9
+    assert embedded("small", "0" * 64, World.TRUTH)[1] == 9

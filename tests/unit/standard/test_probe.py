@@ -127,7 +127,8 @@ def test_the_strongest_probe_decides() -> None:
 
 
 def test_matching_is_reported_and_decides_nothing() -> None:
-    result = measured(world(keeps, count=60)).results[1]
+    _, result = measured(world(keeps, count=60)).results
+    assert result.name == "probe-matching"
     assert (result.gates, result.verdict, result.value, result.unit) == (False, Verdict.FAILED, 1.0, "matching")
     forgotten = measured(world(collapses, count=60)).results[1]
     assert forgotten.value == pytest.approx(0.0)

@@ -2,9 +2,10 @@
 
 A frozen decoder may hide what features keep. A linear probe (ridge regression, its penalty chosen by leave-one-out)
 and a small neural one (one hidden layer on whitened principal components) learn to predict the hidden pixels of a
-picture, as 16 principal components, from its features E(T(x)): all depths, each value standardised within its set
-(Alain and Bengio, 2016, on probes), hashed to 4,096 numbers where there are more (Weinberger et al., 2009). Two
-attackers: one has some of the pictures to forget (cross-fitted in five folds), one has retained pictures only.
+picture, as 16 principal components, from its features E(T(x)): all depths, at most 16,384 numbers of each, each value
+standardised within its set (Alain and Bengio, 2016, on probes), hashed to 4,096 numbers where there are more
+(Weinberger et al., 2009). Two attackers: one has some of the pictures to forget (cross-fitted in five folds), one has
+retained pictures only.
 
 Skill: the correlation between predicted and true hidden pixels over all pictures, each pixel less its mean over the
 pictures that one probe was tested on; in [-1, 1]. It counts what tells one forgotten picture from another. Noise
@@ -50,6 +51,9 @@ RETAINED_AT_MOST = 1000
 KINDS = ("linear", "neural")
 """Of probes."""
 
+MATCHING = "probe-matching"
+"""Name of the second result."""
+
 OWN, OTHERS = "some of the pictures", "other pictures"
 """What an attacker has."""
 
@@ -73,6 +77,25 @@ class Pictures:
 
     def __getitem__(self, index: torch.Tensor) -> Pictures:
         return Pictures(self.features[index], self.truth[index], self.hidden[index])
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the probes of one world are given.
+
+    Attributes:
+        forget: the pictures to forget, which they are tested on.
+        retained: those that the attacker has who has no picture to forget; None where there are too few.
+    """
+
+    forget: Pictures
+    retained: Pictures | None
+
+    @property
+    def finite(self) -> bool:
+        """Whether all features are."""
+        parts = [self.forget.features, *([] if self.retained is None else [self.retained.features])]
+        return all(bool(torch.isfinite(features).all()) for features in parts)
 
 
 @dataclass(frozen=True)
@@ -111,13 +134,13 @@ class Probe(Check):
         if count < AT_LEAST:
             reason = f"only {count} pictures: no probe can be fitted and tested on fewer than {AT_LEAST}"
             return Measurement((self._unmeasured(context, reason),))
-        worlds = (World.ORIGINAL, World.CANDIDATE, World.NOISE)
-        broken = [world for world in worlds if not all(_finite(context, world, name) for name in _sets(context))]
+        given = _given(context)
+        broken = [world for world, pictures in given.items() if not pictures.finite]
         if broken:
             reason = f"the encoder gives features that are not numbers: {', '.join(broken)}"
             return Measurement((self._unmeasured(context, reason),))
         contents: Contents = {}
-        skills = {world: _skills(context, world, contents) for world in worlds}
+        skills = {world: _skills(context, pictures, contents) for world, pictures in given.items()}
         return Measurement((self._result(context, skills), self._matching(context, skills)), _figures(skills))
 
     def _result(self, context: CheckContext, skills: Mapping[World, Mapping[str, Skill]]) -> CheckResult:
@@ -173,6 +196,7 @@ class Probe(Check):
         share = (1.0 + float(found[name].matching.mean())) / 2.0
         return self._blank(context).model_copy(
             update={
+                "name": MATCHING,
                 "claim": "The prediction of a probe is no more like the true hidden content than like another one.",
                 "verdict": verdict,
                 "gates": False,
@@ -253,20 +277,16 @@ def _correlation(sums: torch.Tensor) -> torch.Tensor:
     return sums[..., 0] / (sums[..., 1] * sums[..., 2]).clamp(min=1e-30).sqrt()
 
 
-def _skills(context: CheckContext, world: World, contents: Contents) -> dict[str, Skill]:
+def _skills(context: CheckContext, given: Given, contents: Contents) -> dict[str, Skill]:
     """Of every probe of both attackers on a world's features of the records to forget."""
-    forget = _pictures(context, world, FORGET)
-    clusters = clusters_of(context.outputs(world, FORGET).subjects)
+    forget, clusters = given.forget, clusters_of(context.outputs(World.ORIGINAL, FORGET).subjects)
     seed = int(torch.randint(2**31 - 1, (), generator=context.generator("probes")))
     order = torch.randperm(len(forget), generator=context.generator("folds of probes"))
     skills = {f"{kind} with {OWN}": _cross_fitted(forget, kind, order, clusters, seed, contents) for kind in KINDS}
-    if context.counts.get(RETAIN, 0) >= AT_LEAST:
-        # Noise in place of the records to forget is all that tells O(n) from the original.
-        known = _pictures(context, World.ORIGINAL if world is World.NOISE else world, RETAIN)
-        chosen = torch.randperm(len(known), generator=context.generator("pictures of probes"))[:RETAINED_AT_MOST]
-        content = _content(contents, OTHERS, known[chosen], seed)
+    if given.retained is not None:
+        content = _content(contents, OTHERS, given.retained, seed)
         for kind in KINDS:
-            predicted = _fit(known[chosen], content, forget, kind, seed)
+            predicted = _fit(given.retained, content, forget, kind, seed)
             skills[f"{kind} with {OTHERS}"] = Skill.of(*scores(predicted, forget), clusters)
     return skills
 
@@ -350,12 +370,22 @@ def _neural(count: int, width: int, seed: int) -> Any:
     )
 
 
-def _pictures(context: CheckContext, world: World, name: str) -> Pictures:
-    outputs = context.outputs(world, name)
+def _given(context: CheckContext) -> dict[World, Given]:
+    """Of the original, the candidate, and the original on noise."""
+    worlds, count = (World.ORIGINAL, World.CANDIDATE), context.counts.get(RETAIN, 0)
+    chosen = torch.randperm(count, generator=context.generator("pictures of probes"))[:RETAINED_AT_MOST]
+    retained = {world: _pictures(context, world, RETAIN, chosen) for world in worlds if count >= AT_LEAST}
+    # Noise in place of the records to forget is all that tells O(n) from the original.
+    learned_from = {**{world: retained.get(world) for world in worlds}, World.NOISE: retained.get(World.ORIGINAL)}
+    return {world: Given(_pictures(context, world, FORGET), others) for world, others in learned_from.items()}
+
+
+def _pictures(context: CheckContext, world: World, name: str, rows: torch.Tensor | None = None) -> Pictures:
+    outputs, chosen = context.outputs(world, name), slice(None) if rows is None else rows
     return Pictures(
-        features=standardised(context.features(world, name), context.generator("hashing of features")),
-        truth=_anywhere(context, outputs.truth),
-        hidden=_anywhere(context, outputs.generated.expand_as(outputs.truth)),
+        features=standardised(context.features(world, name, rows), context.generator("hashing of features")),
+        truth=_anywhere(context, outputs.truth[chosen]),
+        hidden=_anywhere(context, outputs.generated.expand_as(outputs.truth)[chosen]),
     )
 
 
@@ -363,14 +393,6 @@ def _anywhere(context: CheckContext, values: torch.Tensor) -> torch.Tensor:
     """Those pixels that are hidden in any picture to forget, ``[n, k]``."""
     anywhere = context.outputs(World.ORIGINAL, FORGET).generated.any(dim=0).expand(values.shape[1:])
     return values[:, anywhere]
-
-
-def _sets(context: CheckContext) -> list[str]:
-    return [name for name in (FORGET, RETAIN) if context.counts.get(name)]
-
-
-def _finite(context: CheckContext, world: World, name: str) -> bool:
-    return all(bool(torch.isfinite(depth).all()) for depth in context.features(world, name))
 
 
 def _needed(skills: Mapping[str, Skill], limit: float) -> int:
