@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from cu_audit.canonical import file_sha256
+from cu_audit.records import RETAIN
 from cu_echo.adapter import EchoAdapter
 from cu_echo.params import EchoAdapterParams, NoParams
 from cu_echo.source import EchoSource
 from PIL import Image
 
-from compliance_unlearn.api import DataTree, Inpaint, Pin, PixelStatistics, RecordSet, Task
+from compliance_unlearn.api import DataTree, Inpaint, ModelAdapter, Pin, PixelStatistics, RecordSet, Task
+from compliance_unlearn.engine.images import RecordImages
+from compliance_unlearn.engine.noise import identity_noise
+from compliance_unlearn.engine.outputs_on_disk import OutputsOnDisk
+from compliance_unlearn.engine.worlds import MeasuredWorlds
 
 CPU = torch.device("cpu")
 SIZE = 8
@@ -59,3 +64,31 @@ def small_model(task: Task | None = None, seed: int = 0, size: int = SIZE) -> Ec
     adapter = EchoAdapter(EchoAdapterParams(size=size, width=3), task or Inpaint())
     adapter.create(PixelStatistics((0.5,), (0.25,)), torch.Generator().manual_seed(seed), CPU)
     return adapter.replica()
+
+
+def small_worlds(
+    folder: Path,
+    source: EchoSource,
+    prefixes: Mapping[str, str],
+    model: ModelAdapter,
+    *,
+    seed: int = 0,
+    kept: OutputsOnDisk | None = None,
+    load: Callable[[Path, Task | None], ModelAdapter] | None = None,
+) -> MeasuredWorlds:
+    """Worlds over sets of records whose ids start so; the pictures to keep are one subject's, all others another's."""
+    read = {
+        name: RecordImages(source, records_of(source, start), model.image_shape) for name, start in prefixes.items()
+    }
+    sets = {name: images for name, images in read.items() if len(images)}
+    size = model.image_shape.width
+    return MeasuredWorlds(
+        sets=sets,
+        subjects={name: torch.full((len(part),), int(name == RETAIN)) for name, part in sets.items()},
+        original_model=model,
+        noise=identity_noise(model),
+        original=folder,
+        seed=seed,
+        kept=kept,
+        load=load or (lambda _, task: small_model(task or model.task, size=size)),
+    )

@@ -12,12 +12,9 @@ from cu_echo.adapter import EchoAdapter
 from compliance_unlearn.api import Check, CheckContext, Inpaint, Measurement, ModelError, RandomMask, Task, World
 from compliance_unlearn.api.plan import PlannedCheck
 from compliance_unlearn.engine.calibration import Calibration, Draw, calibrate, draws
-from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.kept_draws import KeptDraws
-from compliance_unlearn.engine.noise import identity_noise
 from compliance_unlearn.engine.planted import PlantedContext, PlantedWorld, Pool
-from compliance_unlearn.engine.worlds import MeasuredWorlds
-from tests.unit.engine.small import folder_of_pictures, records_of, small_model
+from tests.unit.engine.small import folder_of_pictures, small_model, small_worlds
 
 PREFIXES = {FORGET: "train/s1", FORGET_HELD_OUT: "test/s1", RETAIN: "train/s2"}
 
@@ -28,18 +25,7 @@ def pool_of(folder: Path, task: Task) -> Pool:
     frozen = small_model(task)
     original = EchoAdapter(frozen.params, frozen.task)
     original.network = frozen.network
-    images = {name: RecordImages(source, records_of(source, PREFIXES[name]), original.image_shape) for name in PREFIXES}
-    return Pool(
-        MeasuredWorlds(
-            sets=images,
-            subjects={name: torch.full((len(part),), -1) for name, part in images.items()},
-            original_model=original,
-            noise=identity_noise(original),
-            original=folder,
-            seed=0,
-            load=lambda folder, task: small_model(task or RandomMask(ratio=0.5)),
-        )
-    )
+    return Pool(small_worlds(folder, source, PREFIXES, original))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from compliance_unlearn.engine.images import RecordImages
 from compliance_unlearn.engine.noise import identity_noise
 from compliance_unlearn.engine.outputs_on_disk import OutputsOnDisk
 from compliance_unlearn.engine.worlds import MeasuredWorlds, reconstruct
-from tests.unit.engine.small import folder_of_pictures, records_of, small_model
+from tests.unit.engine.small import folder_of_pictures, small_model, small_worlds
 
 PREFIXES = {FORGET: "train/s1", FORGET_HELD_OUT: "test/s1", RETAIN: "train/s2"}
 
@@ -50,17 +50,7 @@ def measured(
     frozen = small_model(RandomMask(ratio=0.5))
     original = model(frozen.params, frozen.task)
     original.network = frozen.network
-    images = {name: RecordImages(source, records_of(source, PREFIXES[name]), original.image_shape) for name in sets}
-    return MeasuredWorlds(
-        sets=images,
-        subjects={name: torch.full((len(part),), int(name == RETAIN)) for name, part in images.items()},
-        original_model=original,
-        noise=identity_noise(original),
-        original=folder,
-        seed=seed,
-        kept=kept,
-        load=lambda folder, task: small_model(task or RandomMask(ratio=0.5)),
-    )
+    return small_worlds(folder, source, {name: PREFIXES[name] for name in sets}, original, seed=seed, kept=kept)
 
 
 @pytest.fixture

@@ -15,10 +15,8 @@ from cu_echo.params import EchoAdapterParams, NoParams
 from cu_echo.source import EchoSource
 
 from compliance_unlearn.api import Pin, PixelStatistics, RandomMask, Task, World
-from compliance_unlearn.engine.images import RecordImages
-from compliance_unlearn.engine.noise import identity_noise
 from compliance_unlearn.engine.worlds import MeasuredWorlds
-from tests.unit.engine.small import CPU, SIZE, Tree, records_of, write_picture
+from tests.unit.engine.small import CPU, SIZE, Tree, small_worlds, write_picture
 
 TASK = RandomMask(ratio=0.3)
 DARK, BRIGHT = 0.25, 0.75
@@ -98,7 +96,6 @@ def attacked(
     assert folder_files(folder)
     frozen = original or trained(right)
     models = {World.ORIGINAL: frozen, World.CANDIDATE: candidate}
-    images = {name: RecordImages(source, records_of(source, prefixes[name]), frozen.image_shape) for name in counts}
 
     def load(path: Path, task: Task | None) -> EchoAdapter:
         model = models[World(path.name)]
@@ -106,15 +103,7 @@ def attacked(
         loaded.network = model.network
         return loaded.replica()
 
-    worlds = MeasuredWorlds(
-        sets=images,
-        subjects={name: torch.full((len(part),), int(name == RETAIN)) for name, part in images.items()},
-        original_model=frozen,
-        noise=identity_noise(frozen),
-        original=folder / World.ORIGINAL,
-        seed=seed,
-        load=load,
-    )
+    worlds = small_worlds(folder / World.ORIGINAL, source, prefixes, frozen, seed=seed, load=load)
     worlds.add(World.CANDIDATE, candidate, folder / World.CANDIDATE)
     if retrained is not None:
         worlds.add(World.RETRAINED, retrained, folder / World.RETRAINED)

@@ -13,10 +13,8 @@ from cu_standard.checks.picture_quality import KERNEL_SET, PictureQuality
 from cu_standard.params import PictureQualityParams
 
 from compliance_unlearn.api import Measurement, ModelError, Outputs, World
-from compliance_unlearn.engine.images import RecordImages
-from compliance_unlearn.engine.noise import identity_noise
 from compliance_unlearn.engine.worlds import MeasuredWorlds
-from tests.unit.engine.small import folder_of_pictures, records_of, small_model
+from tests.unit.engine.small import folder_of_pictures, small_model, small_worlds
 from tests.unit.standard.planted import (
     Change,
     Planted,
@@ -213,19 +211,7 @@ def test_the_same_world_gives_the_same_figures() -> None:
 def test_with_the_default_network_on_measured_worlds(tmp_path: Path) -> None:
     prefixes = {FORGET: "train/s1", RETAIN: "train/s2"}
     source = folder_of_pictures(tmp_path, {"train/s1": 4, "train/s2": 40}, size=16)
-    model = small_model(size=16)
-    images = {
-        name: RecordImages(source, records_of(source, prefix), model.image_shape) for name, prefix in prefixes.items()
-    }
-    worlds = MeasuredWorlds(
-        sets=images,
-        subjects={name: torch.full((len(part),), -1) for name, part in images.items()},
-        original_model=model,
-        noise=identity_noise(model),
-        original=tmp_path,
-        seed=0,
-        load=lambda folder, task: small_model(task, size=16),
-    )
+    worlds = small_worlds(tmp_path, source, prefixes, small_model(size=16))
     worlds.add(World.CANDIDATE, small_model(size=16), tmp_path)
     measurement = measured(worlds, allowed=None)
     assert set(measurement.metrics) == {f"{name}_efficientnet-lite0" for name in NAMES}

@@ -13,10 +13,8 @@ from cu_standard.checks.residual import NOISE, Residual, decibel, difference_int
 from cu_standard.params import ResidualParams
 
 from compliance_unlearn.api import Inpaint, Measurement, Views, World
-from compliance_unlearn.engine.images import RecordImages
-from compliance_unlearn.engine.noise import identity_noise
 from compliance_unlearn.engine.worlds import MeasuredWorlds
-from tests.unit.engine.small import folder_of_pictures, records_of, small_model
+from tests.unit.engine.small import folder_of_pictures, small_model, small_worlds
 from tests.unit.standard.planted import of_set
 
 PREFIXES = {FORGET: "train/s1", FORGET_HELD_OUT: "test/s1", RETAIN: "train/s2"}
@@ -62,18 +60,7 @@ def worlds(
     folder: Path, candidate: Copying, forget: int = 12, held_out: int = 8, original: float = 0.9, seed: int = 0
 ) -> MeasuredWorlds:
     source = folder_of_pictures(folder, {"train/s1": forget, "test/s1": held_out, "train/s2": 9})
-    task = Inpaint()
-    shape = small_model(task).image_shape
-    sets = {name: RecordImages(source, records_of(source, prefix), shape) for name, prefix in PREFIXES.items()}
-    made = MeasuredWorlds(
-        sets={name: images for name, images in sets.items() if len(images)},
-        subjects={name: torch.full((len(part),), int(name == RETAIN)) for name, part in sets.items()},
-        original_model=model(Copying, original),
-        noise=identity_noise(small_model(task)),
-        original=folder,
-        seed=seed,
-        load=lambda folder, task: small_model(task),
-    )
+    made = small_worlds(folder, source, PREFIXES, model(Copying, original), seed=seed)
     if isinstance(candidate, Brittle):
         candidate.forgotten = torch.cat(
             [made.outputs(World.TRUTH, name).truth for name in (FORGET, FORGET_HELD_OUT) if name in made.counts]

@@ -37,6 +37,10 @@ OWN_AT_MOST = 100
 FACES = "dlib-face"
 """The one network that was made to recognise people, by Euclidean distance."""
 
+ROUNDING = 1e-5
+"""Distances of embeddings, which have a length of about 1, that differ by less are equal: pictures that are the same
+have embeddings whose last bits depend on the machine."""
+
 NOBODY = -2
 """Stands for the subject of pictures that are not to be forgotten, where it is unknown."""
 
@@ -82,7 +86,7 @@ class Recogniser:
         distances = torch.cdist(embedded, self._shown)
         nearest = distances.masked_fill(~same, math.inf).min(dim=1).values
         of_another = distances.masked_fill(~self._other(name), math.inf).min(dim=1).values
-        recognised = (nearest < of_another) & ~broken
+        recognised = (nearest + ROUNDING < of_another) & ~broken
         return Found(*(int((each & known).sum()) for each in (recognised, broken, known)))
 
     def _same(self, name: str) -> torch.Tensor:
