@@ -72,6 +72,7 @@ def as_data(bundle: Bundle, found: Rerun | None) -> dict[str, Any]:
             "beyond": [each.where for each in found.beyond],
             "same_environment": found.same_environment,
             "tolerance": found.tolerance,
+            "left_out": list(found.left_out),
         }
     return data
 
@@ -132,6 +133,11 @@ def _print(bundle: Bundle, found: Rerun | None) -> None:
         return
     where = "the environment of the run" if found.same_environment else "another environment than that of the run"
     typer.echo(f"measured again in {where}: {found.compared} figures and words compared")
+    if found.left_out:
+        typer.echo(
+            "not compared, since they rest on models that are trained anew, which are others here: "
+            + ", ".join(found.left_out)
+        )
     for each in found.beyond[:SHOWN]:
         typer.echo(f"  {each.where}: recorded {each.recorded}, found {each.found}")
     if len(found.beyond) > SHOWN:

@@ -10,16 +10,25 @@ from cu_audit.records import FORGET, BeforeAfter, CheckResult, Plot, Verdict
 from compliance_unlearn.api import Check, CheckContext, CheckSpec, Measurement, ModelError
 from compliance_unlearn.api.plan import PlannedCheck
 from compliance_unlearn.engine.reporting import Reporter
+from compliance_unlearn.engine.worlds import MeasuredWorlds
 from compliance_unlearn.registry import Registry
 
 
 @dataclass
 class Checked:
-    """What checks found on one model."""
+    """What checks found on one model.
+
+    Attributes:
+        results: with their weights.
+        metrics: metric -> set -> figures.
+        plots: for the report.
+        trained_anew: names of the results and metrics that rest on a model which was trained for them.
+    """
 
     results: list[CheckResult] = field(default_factory=list)
     metrics: dict[str, dict[str, BeforeAfter]] = field(default_factory=dict)
     plots: list[Plot] = field(default_factory=list)
+    trained_anew: set[str] = field(default_factory=set)
 
 
 class Checks:
@@ -42,11 +51,11 @@ class Checks:
             if planned.demanded:
                 check.require()
 
-    def run(self, context: CheckContext, title: str, reporter: Reporter) -> Checked:
+    def run(self, worlds: MeasuredWorlds, title: str, reporter: Reporter) -> Checked:
         """Run all checks; one that nobody demanded is skipped if something is missing that it needs.
 
         Args:
-            context: the measured worlds of one model.
+            worlds: of one model.
             title: for the person who waits.
             reporter: shows progress.
 
@@ -56,8 +65,11 @@ class Checks:
         found = Checked()
         with reporter.phase(title, len(self.made)) as advance:
             for planned, check in self.made:
-                measurement = _measurement(planned, check, context)
-                found.results += [weighed(result, planned, context) for result in measurement.results]
+                worlds.trained_anew = False
+                measurement = _measurement(planned, check, worlds)
+                if worlds.trained_anew:
+                    found.trained_anew |= {result.name for result in measurement.results} | set(measurement.metrics)
+                found.results += [weighed(result, planned, worlds) for result in measurement.results]
                 found.plots += measurement.plots
                 found.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, planned.name)

@@ -47,7 +47,12 @@ FEATURES_AT_MOST = 16_384
 
 
 class MeasuredWorlds:
-    """Implements `CheckContext`: outputs are computed when a check first asks, and shared by all checks."""
+    """Implements `CheckContext`: outputs are computed when a check first asks, and shared by all checks.
+
+    Attributes:
+        trained_anew: set once somebody asks for the retrained reference, or trains; who wants to know resets it. What
+            rests on such training repeats on one machine only: elsewhere the last bits add up to another model.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,7 @@ class MeasuredWorlds:
             load: reads a model of this family from its folder, for another task if one is given.
             kept: keeps outputs for a run that is killed and carried on; None computes them anew.
         """
+        self.trained_anew = False
         self._kept = kept
         self._seed = seed
         self._load = load
@@ -147,6 +153,7 @@ class MeasuredWorlds:
 
     def outputs(self, world: World, set_name: str) -> Outputs:
         """See `CheckContext.outputs`."""
+        self._note(world)
         key = (world, set_name)
         if key not in self._outputs:
             self._outputs[key] = self._union(world) if set_name == FORGET_ALL else self._compute(world, set_name)
@@ -182,6 +189,7 @@ class MeasuredWorlds:
 
     def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """See `CheckContext.features`."""
+        self._note(world)
         key = (world, set_name)
         if rows is not None and key not in self._features:
             return self.encoded(world, self._fed(world, set_name)[rows], self._views[set_name][rows])
@@ -218,6 +226,7 @@ class MeasuredWorlds:
 
     def model(self, world: World, task: Task | None = None) -> ModelAdapter:
         """See `CheckContext.model`."""
+        self._note(world)
         if task is None:
             return self._model_of(world).replica()
         return self._load(self._folders[world], task)
@@ -235,6 +244,7 @@ class MeasuredWorlds:
         watch: Callable[[int], bool] | None = None,
     ) -> None:
         """See `CheckContext.train`."""
+        self.trained_anew = True
 
         def progress(state: LoopState, _: Mapping[str, float]) -> None:
             if watch is not None and not watch(state.step):
@@ -253,6 +263,9 @@ class MeasuredWorlds:
     def generator(self, purpose: str) -> torch.Generator:
         """See `CheckContext.generator`."""
         return generator_for(self._seed, purpose)
+
+    def _note(self, world: World) -> None:
+        self.trained_anew = self.trained_anew or world is World.RETRAINED
 
     def _choose(self, name: str, count: int) -> torch.Tensor:
         if count <= MEASURED_AT_MOST:

@@ -162,6 +162,21 @@ def test_every_figure_of_a_bundle_repeats_to_the_last_bit(compliant: Finished, t
     assert office.snapshot() == before
 
 
+def test_under_other_instructions_of_the_processor_figures_repeat_within_the_tolerance(
+    compliant: Finished, tmp_path: Path
+) -> None:
+    office = compliant.office.copy(tmp_path / "office")
+    bundle = Path("workspace/evidence") / Path(compliant.done.json["bundle"]).name
+    elsewhere = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+    done = office.cu("verify", str(bundle), "--rerun", "--json", variables=elsewhere)
+    rerun = done.json["rerun"]
+    if rerun["same_environment"]:
+        pytest.skip("this processor has no other instructions")
+    assert (done.code, rerun["repeats"], rerun["beyond"]) == (0, True, []), done.err
+    assert rerun["compared"] > 100
+    assert rerun["different"] > 0
+
+
 def test_a_candidate_that_was_swapped_cannot_be_measured_again(compliant: Finished, tmp_path: Path) -> None:
     office = compliant.office.copy(tmp_path / "office")
     candidate = office.link.resolve() / "model.safetensors"
