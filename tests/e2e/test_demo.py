@@ -77,6 +77,7 @@ def test_forgetting_costs_the_forgotten_five_decibel_and_nobody_else_much(model:
     assert checks(model, "retain-drift")["worst-subject"]["value"] <= 1.0
 
 
+@pytest.mark.slow
 def test_without_steps_the_demonstration_is_not_compliant(demo: Office, applied: Done, tmp_path: Path) -> None:
     assert applied.code == 0
     office = demo.copy(tmp_path / "copy")
