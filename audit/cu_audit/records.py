@@ -111,6 +111,10 @@ class CheckResult(Evidence):
     controls: tuple[Control, ...] = ()
     reason: str = Field(description="why this verdict, in one sentence")
     not_tested: str = Field(default="", description="what this check does not speak about")
+    trained_anew: bool = Field(
+        default=False,
+        description="whether it rests on a model that is trained to measure it: another machine trains another model",
+    )
 
 
 class BeforeAfter(Evidence):

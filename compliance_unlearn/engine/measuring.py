@@ -11,11 +11,7 @@ from time import monotonic
 
 import torch
 from cu_audit.canonical import canonical, folder_files
-from cu_audit.records import (
-    FORGET,
-    RETAIN,
-    ModelResult,
-)
+from cu_audit.records import FORGET, RETAIN, ModelResult
 
 from compliance_unlearn.api import (
     AdapterSpec,
@@ -72,7 +68,12 @@ class ModelRun:
         self._reporter = reporter
         self._device = device
         self._keeps_outputs = keeps_outputs
-        self.checks = Checks(resolved.plan.checks, resolved.registry)
+        self.checks = Checks.of(resolved.plan.checks, resolved.registry)
+
+    @property
+    def fingerprint(self) -> str:
+        """A few digits that stand for the plan, the code and all else that decides the bits."""
+        return hashlib.sha256(self._identity().encode()).hexdigest()[:12]
 
     def prepare(self, planned: PlannedModel) -> Prepared:
         """Verify the files, load the weights and decode the images; reads only.
@@ -132,13 +133,14 @@ class ModelRun:
         self._repeat(measured)
         return measured
 
-    def measure_again(self, planned: PlannedModel, recorded: ModelResult, *, other_seeds: bool) -> Measured:
+    def measure_again(self, planned: PlannedModel, recorded: ModelResult, *, trained_anew: bool) -> Measured:
         """Measure the original and the recorded candidate, and run the checks; changes nothing.
 
         Args:
             planned: the model.
             recorded: what the run said of it.
-            other_seeds: unlearn with the other seeds of the run, too; the recorded candidate is never made again.
+            trained_anew: train the reference and unlearn with the other seeds again, if the run did; the recorded
+                candidate is never made again.
 
         Raises:
             WorkspaceError: the candidate is gone or changed.
@@ -147,9 +149,10 @@ class ModelRun:
         unlearned = Unlearned(folder, recorded.candidate.files, recorded.loss, seconds=0.0, steps=0, stopped="")
         measured = Measured(self.prepare(planned), unlearned)
         self._add_candidate(measured)
-        self._add_reference(measured)
+        if trained_anew:
+            self._add_reference(measured)
         self._check(measured)
-        if other_seeds:
+        if trained_anew:
             self._repeat(measured)
         return measured
 
@@ -226,11 +229,6 @@ class ModelRun:
             reporter=self._reporter,
         ).run(strategy, context)
 
-    @property
-    def fingerprint(self) -> str:
-        """A few digits that stand for the plan, the code and all else that decides the bits."""
-        return hashlib.sha256(self._identity().encode()).hexdigest()[:12]
-
     def _identity(self) -> str:
         """The plan, the code, its dependencies, threads and device: all that decides the bits."""
         surroundings = canonical(environment(self._registry, self._device)) + str(self._device).encode()
@@ -283,13 +281,12 @@ class ModelRun:
         """Unlearn again with other seeds, where the plan asks for it, and run what decides."""
         prepared, state = measured.prepared, self._state / measured.prepared.planned.name
         planned, plan = prepared.planned, self._resolved.plan
-        deciding = Checks((check for check in plan.checks if check.decides), self._registry)
         for seed in range(planned.loop.seed + 1, planned.loop.seed + plan.seeds):
             with measured.timed("other seeds"):
                 loop, folder = planned.loop.model_copy(update={"seed": seed}), state / f"seed-{seed}"
                 unlearned = self._unlearn(prepared, loop, folder, folder / "weights")
                 worlds = prepared.worlds.with_candidate(self._loaded(planned, unlearned), unlearned.folder)
-                checked = deciding.run(worlds, f"Checking {planned.name}, seed {seed}", self._reporter)
+                checked = self.checks.deciding.run(worlds, f"Checking {planned.name}, seed {seed}", self._reporter)
                 measured.repeats.append(Repeated(seed, [result for result in checked.results if result.gates]))
 
 

@@ -100,6 +100,9 @@ class _Rows:
     noise: torch.Tensor
     kept: torch.Tensor
 
+    def __getitem__(self, rows: torch.Tensor) -> _Rows:
+        return _Rows(self.source, self.indices[rows], self.noise[rows], self.kept[rows])
+
     def mixed(self, of_pictures: torch.Tensor, of_noise: torch.Tensor) -> torch.Tensor:
         """Rows of one tensor or of the other."""
         pictures, noise = of_pictures[self.indices], of_noise[self.noise]
@@ -197,10 +200,11 @@ class PlantedContext:
 
     def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """See `CheckContext.features`."""
-        own, pool = self._rows_of(world, set_name), self._pool
+        whole, pool = self._rows_of(world, set_name), self._pool
+        own = whole if rows is None else whole[rows]
         of_pictures = pool.worlds.features(World.ORIGINAL, own.source)
-        found = (own.mixed(pictures, noise) for pictures, noise in zip(of_pictures, pool.noise_features, strict=True))
-        return tuple(depth if rows is None else depth[rows] for depth in found)
+        both = zip(of_pictures, pool.noise_features, strict=True)
+        return tuple(own.mixed(pictures, noise) for pictures, noise in both)
 
     def views(self, set_name: str) -> Views:
         """See `CheckContext.views`."""

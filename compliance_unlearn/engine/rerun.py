@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 
 import torch
 from cu_audit.bundle import Bundle
+from cu_audit.records import CheckResult, ModelResult
 
 from compliance_unlearn.api import WorkspaceError
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.measured import Measured, correct
+from compliance_unlearn.engine.measured import Measured, correct_by_holm
 from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
@@ -47,10 +49,14 @@ class Difference:
 
     @property
     def relative(self) -> float:
-        """Distance of two numbers by the largest of them and the scale; infinite where they are not both numbers."""
-        if not (_is_number(self.recorded) and _is_number(self.found)):
+        """Distance of two numbers by the largest of them and the scale; infinite where they are not both such.
+
+        Whole numbers count something, and what is counted is the same or is not.
+        """
+        if not (isinstance(self.recorded, float) and isinstance(self.found, float)):
             return math.inf
-        return float(abs(self.recorded - self.found) / max(abs(self.recorded), abs(self.found), self.scale))
+        size = max(abs(self.recorded), abs(self.found), self.scale)
+        return abs(self.recorded - self.found) / size if size else math.inf
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Rerun:
         differences: those that are not the same to the last bit.
         same_environment: whether machine, packages and plugins are those of the run.
         tolerance: relative difference that the bundle grants another machine.
-        left_out: names of results and metrics that rest on models which are trained anew; they are compared in the
-            environment of the run only.
+        left_out: results that rest on models which are trained anew, as ``model: check on set``, those that decide
+            first; they are compared in the environment of the run only.
     """
 
     compared: int
@@ -77,12 +83,12 @@ class Rerun:
         """Differences that are not granted: any in the same environment, large ones elsewhere."""
         if self.same_environment:
             return self.differences
-        return tuple(each for each in self.differences if each.relative > self.tolerance and not each.is_prose)
+        return tuple(each for each in self.differences if not (each.relative <= self.tolerance or each.is_prose))
 
     @property
     def repeats(self) -> bool:
         """Whether the figures repeat, as far as this environment can tell."""
-        return not self.beyond
+        return self.compared > 0 and not self.beyond
 
 
 def rerun(resolved: ResolvedPlan, bundle: Bundle, *, reporter: Reporter, device: torch.device) -> Rerun:
@@ -103,24 +109,47 @@ def rerun(resolved: ResolvedPlan, bundle: Bundle, *, reporter: Reporter, device:
     with tempfile.TemporaryDirectory() as state:
         models = ModelRun(resolved, state=Path(state), name="rerun", reporter=reporter, device=device)
         by_name = {model.name: model for model in recorded.models}
-        # Elsewhere another unlearning is another model: the steps of a loop add up what the last bits differ by.
+        # Elsewhere other seeds and a reference would be other models: the steps of a loop add up what the last bits
+        # differ by.
         measured = [
-            models.measure_again(planned, by_name[planned.name], other_seeds=same) for planned in resolved.plan.models
+            models.measure_again(planned, by_name[planned.name], trained_anew=same) for planned in resolved.plan.models
         ]
-    correct(measured)
-    left_out = set() if same else {name for model in measured for name in model.checked.trained_anew}
+    if not same:
+        for model in measured:
+            model.checked.results[:] = _with_recorded(
+                model.checked.results, by_name[model.prepared.planned.name].checks
+            )
+    correct_by_holm(measured)
     pairs: list[Difference] = []
     for model in measured:
         name = model.prepared.planned.name
         there, here = by_name[name].model_dump(mode="json"), _found(model)
-        compare = _everything if same else partial(_figures, left_out=model.checked.trained_anew)
+        compare = _everything if same else partial(_figures, without=model.checked.trained_anew)
         pairs += _pairs(name, compare(there), compare(here))
     return Rerun(
         compared=len(pairs),
         differences=tuple(pair for pair in pairs if pair.recorded != pair.found),
         same_environment=same,
         tolerance=recorded.tolerance,
-        left_out=tuple(sorted(left_out)),
+        left_out=() if same else _left_out(recorded.models),
+    )
+
+
+def _with_recorded(found: Sequence[CheckResult], recorded: Sequence[CheckResult]) -> list[CheckResult]:
+    """What was found, but for results that rest on models which are trained anew: those as they are recorded.
+
+    So the others are corrected for the same number of tests as they were.
+    """
+    trained = [result for result in recorded if result.trained_anew]
+    keys = {(result.name, result.set) for result in trained}
+    return [*trained, *(result for result in found if (result.name, result.set) not in keys)]
+
+
+def _left_out(models: Sequence[ModelResult]) -> tuple[str, ...]:
+    results = [(model.name, check) for model in models for check in model.checks if check.trained_anew]
+    results.sort(key=lambda each: not each[1].gates)
+    return tuple(
+        f"{name}: {check.name} on {check.set}{', which decides' if check.gates else ''}" for name, check in results
     )
 
 
@@ -142,28 +171,35 @@ def _everything(result: dict[str, Any]) -> dict[str, Any]:
     return {"checks": _by_name(result["checks"]), **{key: result[key] for key in ("metrics", "plots", "repeats")}}
 
 
-def _figures(result: dict[str, Any], left_out: Set[str]) -> dict[str, Any]:
+def _figures(result: dict[str, Any], without: Set[str]) -> dict[str, Any]:
     """What repeats elsewhere, up to rounding.
 
-    Not what rests on models that are trained anew: the steps of a loop add up what the last bits differ by, and make
-    another model. Nor plots, in whose bins and rounded points a last bit can move a value by a whole step.
+    Not what rests on models that are trained anew. Nor plots, in whose bins and rounded points a last bit can move a
+    value by a whole step.
     """
     return {
-        "checks": _by_name([check for check in result["checks"] if check["name"] not in left_out]),
-        "metrics": {name: sets for name, sets in result["metrics"].items() if name not in left_out},
+        "checks": _by_name([check for check in result["checks"] if not check["trained_anew"]]),
+        "metrics": {name: sets for name, sets in result["metrics"].items() if name not in without},
     }
 
 
 def _by_name(checks: list[dict[str, Any]]) -> dict[str, Any]:
-    return {f"{check['name']} on {check['set']}": check for check in checks}
+    """Results by what a reader knows them by; a second one of the same name and set is numbered."""
+    seen: Counter[str] = Counter()
+    named = {}
+    for check in checks:
+        name = f"{check['name']} on {check['set']}"
+        seen[name] += 1
+        named[name if seen[name] == 1 else f"{name} ({seen[name]})"] = check
+    return named
 
 
 def _pairs(where: str, one: Any, other: Any, scale: float = 0.0) -> Iterator[Difference]:
     """All leaves of two results side by side, equal or not; what only one of them has stands beside None."""
     if isinstance(one, dict) and isinstance(other, dict):
+        own = _scale(one)
         for key in [*one, *(key for key in other if key not in one)]:
-            size = 1.0 if key == "p_value" else max(scale, _scale(one))
-            yield from _pairs(f"{where}.{key}", one.get(key), other.get(key), size)
+            yield from _pairs(f"{where}.{key}", one.get(key), other.get(key), own.get(key, scale))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for index, (mine, its) in enumerate(zip(one, other, strict=True)):
             yield from _pairs(f"{where}.{index}", mine, its, scale)
@@ -171,16 +207,20 @@ def _pairs(where: str, one: Any, other: Any, scale: float = 0.0) -> Iterator[Dif
         yield Difference(where, one, other, scale)
 
 
-def _scale(result: dict[str, Any]) -> float:
-    """The largest of the figures of a check that have its unit; 0 for anything else."""
-    interval = result.get("interval") or {}
-    figures = [result.get("value"), result.get("threshold"), interval.get("low"), interval.get("high")]
-    sizes = [abs(figure) for figure in figures if figure is not None]
-    return max(sizes, default=0.0) if "verdict" in result else 0.0
+def _scale(result: dict[str, Any]) -> dict[str, float]:
+    """For figures of one unit that stand together, the largest of them; for a p-value 1."""
+    if result.keys() == {"before", "after"}:
+        return dict.fromkeys(result, _largest(result.values()))
+    if "verdict" not in result:
+        return {"level": 0.0} if "level" in result else {}
+    interval = result.get("interval")
+    ends = [interval.get("low"), interval.get("high")] if isinstance(interval, dict) else []
+    size = _largest([result.get("value"), result.get("threshold"), *ends])
+    return {"p_value": 1.0, **dict.fromkeys(("value", "threshold", "interval", "detectable", "controls"), size)}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _largest(figures: Iterable[Any]) -> float:
+    return max((abs(figure) for figure in figures if isinstance(figure, int | float)), default=0.0)
 
 
 def require_bundle_of(resolved: ResolvedPlan, bundle: Bundle) -> None:

@@ -18,7 +18,7 @@ from cu_audit.records import LedgerEntry, Receipt, RequestRecord, RunResult
 
 from compliance_unlearn.api import PolicyError, PublishError, WorkspaceError
 from compliance_unlearn.engine.environment import environment
-from compliance_unlearn.engine.measured import Measured, Prepared, correct
+from compliance_unlearn.engine.measured import Measured, Prepared, correct_by_holm
 from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.pictures import report_pictures
 from compliance_unlearn.engine.planning import ResolvedPlan
@@ -161,7 +161,7 @@ class Run:
 
     def _result(self, measured: list[Measured], started: datetime) -> RunResult:
         plan = self._resolved.plan
-        correct(measured)
+        correct_by_holm(measured)
         checks = {model.prepared.planned.name: model.checked.results for model in measured}
         outcome = decide([check for results in checks.values() for check in results])
         return RunResult(

@@ -47,12 +47,7 @@ FEATURES_AT_MOST = 16_384
 
 
 class MeasuredWorlds:
-    """Implements `CheckContext`: outputs are computed when a check first asks, and shared by all checks.
-
-    Attributes:
-        trained_anew: set once somebody asks for the retrained reference, or trains; who wants to know resets it. What
-            rests on such training repeats on one machine only: elsewhere the last bits add up to another model.
-    """
+    """Implements `CheckContext`: outputs are computed when a check first asks, and shared by all checks."""
 
     def __init__(
         self,
@@ -78,7 +73,6 @@ class MeasuredWorlds:
             load: reads a model of this family from its folder, for another task if one is given.
             kept: keeps outputs for a run that is killed and carried on; None computes them anew.
         """
-        self.trained_anew = False
         self._kept = kept
         self._seed = seed
         self._load = load
@@ -153,7 +147,6 @@ class MeasuredWorlds:
 
     def outputs(self, world: World, set_name: str) -> Outputs:
         """See `CheckContext.outputs`."""
-        self._note(world)
         key = (world, set_name)
         if key not in self._outputs:
             self._outputs[key] = self._union(world) if set_name == FORGET_ALL else self._compute(world, set_name)
@@ -176,20 +169,23 @@ class MeasuredWorlds:
         key = (id(outputs), net.name, net.sha256, net.edge)
         if key not in self._embeddings:
             # The outputs are kept, so that no other object can take over their identity.
-            self._embeddings[key] = (outputs, self._embedded(net, generated_region(outputs.images, outputs.generated)))
+            self._embeddings[key] = (outputs, self._embedded(net, outputs))
         return self._embeddings[key][1]
 
     @torch.no_grad()
-    def _embedded(self, net: FeatureNet, shown: torch.Tensor) -> torch.Tensor:
-        """What a network makes of pictures, from disk if this run computed it before."""
-        if self._kept is None:
+    def _embedded(self, net: FeatureNet, outputs: Outputs) -> torch.Tensor:
+        """What a network makes of outputs, from disk if this run computed it before.
+
+        Nothing that comes from the pictures themselves is kept there: a face network's embedding is biometric data.
+        """
+        shown = generated_region(outputs.images, outputs.generated)
+        if self._kept is None or outputs.images is outputs.truth:
             return net.embed(shown)
         made_of = ("embedding", net.name, net.sha256, str(net.edge), _content(shown))
         return self._kept.get(made_of, lambda: {"embedding": net.embed(shown)})["embedding"]
 
     def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """See `CheckContext.features`."""
-        self._note(world)
         key = (world, set_name)
         if rows is not None and key not in self._features:
             return self.encoded(world, self._fed(world, set_name)[rows], self._views[set_name][rows])
@@ -214,11 +210,12 @@ class MeasuredWorlds:
         return tuple(torch.cat(depths) for depths in zip(*parts, strict=True))
 
     def _some(self, depth: torch.Tensor) -> torch.Tensor:
-        """At most `FEATURES_AT_MOST` of the numbers of each picture, on the CPU."""
-        if (width := depth.shape[1]) > FEATURES_AT_MOST:
-            places = torch.randperm(width, generator=self.generator("places of features"))[:FEATURES_AT_MOST]
-            depth = depth[:, places.sort().values.to(depth.device)]
-        return depth.float().cpu()
+        """At most `FEATURES_AT_MOST` of the numbers of each picture, on the CPU; NaN if any of all is not finite."""
+        if (width := depth.shape[1]) <= FEATURES_AT_MOST:
+            return depth.float().cpu()
+        places = torch.randperm(width, generator=self.generator("places of features"))[:FEATURES_AT_MOST]
+        finite = depth.isfinite().all(dim=1, keepdim=True)
+        return depth[:, places.sort().values.to(depth.device)].masked_fill(~finite, torch.nan).float().cpu()
 
     def views(self, set_name: str) -> Views:
         """See `CheckContext.views`."""
@@ -226,7 +223,6 @@ class MeasuredWorlds:
 
     def model(self, world: World, task: Task | None = None) -> ModelAdapter:
         """See `CheckContext.model`."""
-        self._note(world)
         if task is None:
             return self._model_of(world).replica()
         return self._load(self._folders[world], task)
@@ -244,7 +240,6 @@ class MeasuredWorlds:
         watch: Callable[[int], bool] | None = None,
     ) -> None:
         """See `CheckContext.train`."""
-        self.trained_anew = True
 
         def progress(state: LoopState, _: Mapping[str, float]) -> None:
             if watch is not None and not watch(state.step):
@@ -263,9 +258,6 @@ class MeasuredWorlds:
     def generator(self, purpose: str) -> torch.Generator:
         """See `CheckContext.generator`."""
         return generator_for(self._seed, purpose)
-
-    def _note(self, world: World) -> None:
-        self.trained_anew = self.trained_anew or world is World.RETRAINED
 
     def _choose(self, name: str, count: int) -> torch.Tensor:
         if count <= MEASURED_AT_MOST:

@@ -24,7 +24,7 @@ class FeatureNet(ABC):
 
     Attributes:
         name: of the network.
-        sha256: of the file of its weights.
+        sha256: of the file of its weights, and of what else decides its figures, if that is not in our code.
         edge: images are resized to ``edge`` × ``edge`` pixels before they are embedded or classified.
         classifies: whether it has `class_probabilities`.
     """

@@ -23,7 +23,10 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 class Clip(FeatureNet):
-    """Projected image embeddings. Follows the images to their device."""
+    """Projected image embeddings; the digest is that of `CONFIG` and `WEIGHTS`, one after the other.
+
+    Follows the images to their device.
+    """
 
     def __init__(self, sha256: str, edge: int, network: torch.nn.Module) -> None:
         super().__init__(NAME, sha256, edge)
@@ -56,7 +59,8 @@ def load(edge: int | None, path: Path | None) -> FeatureNet:
     with torch.random.fork_rng(devices=[]):
         network: Any = CLIPVisionModelWithProjection(config)
     _fill(network, read_safetensors(path / WEIGHTS), path)
-    return Clip(digest((path / WEIGHTS).read_bytes()), config.image_size, network)
+    sha256 = digest((path / CONFIG).read_bytes() + (path / WEIGHTS).read_bytes())
+    return Clip(sha256, config.image_size, network)
 
 
 def _fill(network: Any, weights: dict[str, torch.Tensor], path: Path) -> None:

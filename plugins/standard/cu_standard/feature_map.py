@@ -18,7 +18,7 @@ WIDTH = 4096
 """Numbers that features are hashed to where they are more."""
 
 ROUNDING = 1e-5
-"""What varies by less than this share of the size of all features, or of the truth, is a constant."""
+"""What varies by less than this share of its own size, of that of most features, or of the truth, is a constant."""
 
 DRAWN_AT_LEAST, DRAWN_AT_MOST = 3, 150
 """Pictures of a group in the plot of features: without so many before and of noise there is none."""
@@ -53,10 +53,11 @@ def standardised(
     """
     parts = []
     for depth in depths:
-        values = depth.flatten(1).float()
-        deviation = values[:known].std(dim=0)
-        varies = ~(deviation <= ROUNDING * values[:known].square().mean().sqrt())
-        parts.append(torch.where(varies, (values - values[:known].mean(dim=0)) / deviation.clamp(min=1e-30), 0.0))
+        values = depth.flatten(1).double()
+        mean, deviation = values[:known].mean(dim=0), values[:known].std(dim=0)
+        size = values[:known].square().mean(dim=0).sqrt()
+        varies = ~(deviation <= ROUNDING * torch.maximum(size, size.median()))
+        parts.append(torch.where(varies, (values - mean) / deviation.clamp(min=1e-30), 0.0).float())
     features = torch.cat(parts, dim=1)
     if (width := features.shape[1]) <= WIDTH:
         return features

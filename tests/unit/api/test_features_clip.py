@@ -62,7 +62,8 @@ def test_embeddings_are_those_of_transformers(write: Any, tmp_path: Path) -> Non
 def test_name_hash_and_edge_are_those_of_the_folder(tmp_path: Path) -> None:
     vision_model(tmp_path)
     net = feature_net("clip", path=str(tmp_path))
-    sha256 = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    files = [tmp_path / name for name in ("config.json", "model.safetensors")]
+    sha256 = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     assert (net.name, net.sha256, net.edge, net.classifies) == ("clip", sha256, EDGE, False)
     assert sha256[:8] in net.label
     assert net.embed(images(2, 20)).shape == (2, 12)

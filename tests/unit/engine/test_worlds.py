@@ -256,6 +256,23 @@ def test_of_wide_features_some_places_are_kept_the_same_everywhere(
     assert torch.allclose(measured(tmp_path, model=Wide).features(World.ORIGINAL, RETAIN, rows)[0], wide[rows])
 
 
+def test_a_number_that_is_not_finite_shows_although_its_place_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Wide):
+        """One picture has one feature that is infinite."""
+
+        def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
+            wide, narrow = super()._encode(inputs)
+            wide[3, 1, 17] = torch.inf
+            return wide, narrow
+
+    monkeypatch.setattr(worlds_module, "FEATURES_AT_MOST", 1)
+    wide, narrow = measured(tmp_path, model=Broken).features(World.ORIGINAL, RETAIN)
+    assert torch.isnan(wide).flatten().tolist() == [row == 3 for row in range(9)]
+    assert torch.isfinite(narrow).all()
+
+
 class CountingNet(FeatureNet):
     """Mean and deviation of each picture; counts the pictures that it saw."""
 
@@ -269,8 +286,8 @@ class CountingNet(FeatureNet):
 def test_embeddings_of_a_killed_run_are_read_where_net_and_pictures_are_the_same(tmp_path: Path) -> None:
     state, pictures = tmp_path / "state", tmp_path / "pictures"
 
-    def embedded(name: str, sha256: str, world: World) -> tuple[torch.Tensor, int]:
-        worlds, net = measured(pictures, kept=OutputsOnDisk(state, "run")), CountingNet(name, sha256, edge=8)
+    def embedded(name: str, sha256: str, world: World, edge: int = 8) -> tuple[torch.Tensor, int]:
+        worlds, net = measured(pictures, kept=OutputsOnDisk(state, "run")), CountingNet(name, sha256, edge)
         found = worlds.embeddings(net, worlds.outputs(world, RETAIN))
         assert worlds.embeddings(net, worlds.outputs(world, RETAIN)) is found
         return found, net.seen
@@ -282,4 +299,16 @@ def test_embeddings_of_a_killed_run_are_read_where_net_and_pictures_are_the_same
     assert seen == 0
     assert embedded("small", "1" * 64, World.ORIGINAL)[1] == 9
     assert embedded("other", "0" * 64, World.ORIGINAL)[1] == 9
-    assert embedded("small", "0" * 64, World.TRUTH)[1] == 9
+    assert embedded("small", "0" * 64, World.ORIGINAL, edge=16)[1] == 9
+    for file in state.iterdir():
+        file.write_bytes(file.read_bytes()[:-10])
+    assert embedded("small", "0" * 64, World.ORIGINAL)[1] == 9
+
+
+def test_what_a_network_makes_of_the_pictures_themselves_is_not_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for _ in range(2):
+        worlds, net = measured(tmp_path / "pictures", kept=OutputsOnDisk(state, "run")), CountingNet("small", "0", 8)
+        worlds.embeddings(net, worlds.outputs(World.TRUTH, RETAIN))
+        assert net.seen == 9
+    assert len(list(state.iterdir())) == 1  # the outputs of the original, whose masks the truth takes over

@@ -210,6 +210,31 @@ def test_features_that_are_not_numbers_are_named(broken: str) -> None:
     assert "not numbers" in result.reason
 
 
+@pytest.mark.parametrize("size", [1e5, 1e20])
+def test_a_feature_of_great_size_hides_none_of_the_others(size: float) -> None:
+    @dataclass(frozen=True)
+    class Loudest(Planted):
+        """The first feature of the candidate is as large as can be, and says nothing."""
+
+        def features(self, world: World, set_name: str, rows: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+            (found,) = super().features(world, set_name, rows)
+            found = found.flatten(1).clone()
+            if world is World.CANDIDATE:
+                found[:, 0] = size
+            return (found,)
+
+    result = decided(Loudest(subjects=1, trained=60, held_out=0, forget=keeps))
+    assert (result.verdict, [control.behaved for control in result.controls]) == (Verdict.FAILED, [True, True])
+
+
+def test_one_picture_of_great_size_makes_no_constant_of_the_others() -> None:
+    values = torch.randn(50, 40, generator=torch.Generator().manual_seed(0))
+    values[7, 3] = 1e20
+    found = standardised((values,), torch.Generator().manual_seed(0))
+    assert torch.isfinite(found).all()
+    assert (found.std(dim=0) > 0.9).all()
+
+
 def test_the_same_world_gives_the_same_result() -> None:
     one, same = (measured(world(mumbles, count=60)) for _ in range(2))
     assert one == same

@@ -69,7 +69,9 @@ class FreshEncoder(Check):
             missing = "no retained pictures of others to train an encoder on; keep some of the data set in the plan"
             results = [self._unmeasured(name, Verdict.SKIPPED, missing) for name in ATTACKERS]
         else:
-            results = [self._result(context, name, scene) for name in ATTACKERS]
+            results = [
+                self._result(context, name, scene).model_copy(update={"trained_anew": True}) for name in ATTACKERS
+            ]
         return Measurement(tuple(results))
 
     def _result(self, context: CheckContext, name: str, scene: Scene) -> CheckResult:

@@ -44,6 +44,7 @@ class LikeRetrained(Check):
             reason = f"{reason}: {self._figures(context, name)}"
         return CheckResult(
             name="like-retrained",
+            trained_anew=World.RETRAINED in context.worlds,
             set=name,
             question=Question.NEVER_SEEN,
             claim="The model draws these pictures as well as one that was trained without the records to forget.",

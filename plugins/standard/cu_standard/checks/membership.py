@@ -208,6 +208,7 @@ class Membership(Check):
         errors = "reconstruction errors" if name == LOSS else "reconstruction errors, relative to a retrained model's,"
         return CheckResult(
             name=name,
+            trained_anew=name == CALIBRATED and World.RETRAINED in context.worlds,
             set=FORGET,
             question=Question.NEVER_SEEN,
             claim=f"The {errors} do not tell which pictures of the subject the model was trained on.",

@@ -156,6 +156,7 @@ class Probe(Check):
             reason += f"; about {_needed(found, limit)} pictures would settle it, if there is no skill"
         return self._blank(context).model_copy(
             update={
+                "trained_anew": True,
                 "verdict": verdict,
                 "value": found[strongest].correlation,
                 "interval": interval,
@@ -197,6 +198,7 @@ class Probe(Check):
         return self._blank(context).model_copy(
             update={
                 "name": MATCHING,
+                "trained_anew": True,
                 "claim": "The prediction of a probe is no more like the true hidden content than like another one.",
                 "verdict": verdict,
                 "gates": False,

@@ -166,6 +166,7 @@ class Relearning(Check):
         than = "it teaches them to a model that never saw them" if retrained else "as many pictures of others do"
         return CheckResult(
             name="relearning",
+            trained_anew=True,
             set=f"{name}-attacked",
             question=Question.RECOVERABLE,
             claim=(
