@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from cu_audit.bundle import Bundle
-from cu_audit.records import CheckResult, ModelResult
+from cu_audit.records import CheckResult
 
 from compliance_unlearn.api import WorkspaceError
 from compliance_unlearn.engine.environment import environment
@@ -131,22 +131,29 @@ def rerun(resolved: ResolvedPlan, bundle: Bundle, *, reporter: Reporter, device:
         differences=tuple(pair for pair in pairs if pair.recorded != pair.found),
         same_environment=same,
         tolerance=recorded.tolerance,
-        left_out=() if same else _left_out(recorded.models),
+        left_out=() if same else _left_out(measured),
     )
 
 
 def _with_recorded(found: Sequence[CheckResult], recorded: Sequence[CheckResult]) -> list[CheckResult]:
     """What was found, but for results that rest on models which are trained anew: those as they are recorded.
 
-    So the others are corrected for the same number of tests as they were.
+    So the others are corrected for the same number of tests as they were. A record is not believed about a result that
+    was measured now without training.
     """
-    trained = [result for result in recorded if result.trained_anew]
+    measured = {(result.name, result.set) for result in found if result.value is not None and not result.trained_anew}
+    trained = [result for result in recorded if result.trained_anew and (result.name, result.set) not in measured]
     keys = {(result.name, result.set) for result in trained}
     return [*trained, *(result for result in found if (result.name, result.set) not in keys)]
 
 
-def _left_out(models: Sequence[ModelResult]) -> tuple[str, ...]:
-    results = [(model.name, check) for model in models for check in model.checks if check.trained_anew]
+def _left_out(models: Sequence[Measured]) -> tuple[str, ...]:
+    results = [
+        (model.prepared.planned.name, check)
+        for model in models
+        for check in model.checked.results
+        if check.trained_anew
+    ]
     results.sort(key=lambda each: not each[1].gates)
     return tuple(
         f"{name}: {check.name} on {check.set}{', which decides' if check.gates else ''}" for name, check in results

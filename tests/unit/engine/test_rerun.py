@@ -136,27 +136,36 @@ def test_elsewhere_what_rests_on_new_training_and_what_is_drawn_is_left_out() ->
     assert all(everything[key] == result[key] for key in ("metrics", "plots", "repeats"))
 
 
-def test_elsewhere_results_that_rest_on_training_count_as_they_are_recorded() -> None:
-    def result(name: str, p_value: float, *, trained: bool = False) -> CheckResult:
-        return CheckResult(
-            name=name,
-            set="forget",
-            claim="c",
-            verdict=Verdict.PASSED,
-            gates=True,
-            value=0.0,
-            interval=None,
-            threshold=None,
-            sample_size=9,
-            p_value=p_value,
-            reason="r",
-            trained_anew=trained,
-        )
+def result(name: str, p_value: float, *, trained: bool = False) -> CheckResult:
+    return CheckResult(
+        name=name,
+        set="forget",
+        claim="c",
+        verdict=Verdict.PASSED,
+        gates=True,
+        value=0.0,
+        interval=None,
+        threshold=None,
+        sample_size=9,
+        p_value=p_value,
+        reason="r",
+        trained_anew=trained,
+    )
 
+
+def test_elsewhere_results_that_rest_on_training_count_as_they_are_recorded() -> None:
     recorded = [result("information", 0.03), result("relearning", 0.001, trained=True)]
     found = _with_recorded([result("information", 0.03), result("relearning", 0.04, trained=True)], recorded)
     verdicts = {each.name: (each.verdict, each.p_value) for each in holm(found)}
     assert verdicts == {"information": (Verdict.PASSED, 0.03), "relearning": (Verdict.PASSED, 0.001)}
+    skipped = result("relearning", 0.04).model_copy(update={"value": None, "verdict": Verdict.SKIPPED})
+    assert _with_recorded([skipped], recorded) == recorded[1:]  # without a reference
+
+
+def test_a_record_is_not_believed_that_a_result_rests_on_training() -> None:
+    recorded = [result("information", 0.03, trained=True)]
+    found = [result("information", 0.5)]
+    assert _with_recorded(found, recorded) == found
 
 
 def test_elsewhere_small_differences_and_sentences_are_granted() -> None:
