@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from cu_audit.bundle import Bundle
@@ -21,9 +21,27 @@ from compliance_unlearn.engine.measured import Measured, correct_by_holm
 from compliance_unlearn.engine.measuring import ModelRun
 from compliance_unlearn.engine.planning import ResolvedPlan
 from compliance_unlearn.engine.reporting import Reporter
+from compliance_unlearn.evidence.numbers import is_share
 
 PROSE = ("reason", "caption")
 """Sentences that hold figures which are compared by themselves."""
+
+
+ONE_OF_AT_LEAST = 200
+"""Records that a share rests on, from which on one more or less is a rounding difference: a record near a border."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a figure may differ by elsewhere, beside the tolerance of its own size.
+
+    Attributes:
+        scale: size of the figures that it belongs with; a number near 0 differs little if it differs little by that.
+        step: distance that is granted whatever the size: one record of a share.
+    """
+
+    scale: float = 0.0
+    step: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,13 +52,13 @@ class Difference:
         where: path in the result, such as ``face-mae.metrics.psnr.forget.after``.
         recorded: what the bundle says.
         found: what was measured now.
-        scale: size of the figures that it belongs with; a number near 0 differs little if it differs little by that.
+        allowance: of this figure.
     """
 
     where: str
     recorded: Any
     found: Any
-    scale: float = 0.0
+    allowance: Allowance = Allowance()
 
     @property
     def is_prose(self) -> bool:
@@ -48,15 +66,28 @@ class Difference:
         return self.where.rpartition(".")[2] in PROSE
 
     @property
-    def relative(self) -> float:
-        """Distance of two numbers by the largest of them and the scale; infinite where they are not both such.
+    def distance(self) -> float:
+        """Of two numbers; infinite where they are not both such.
 
         Whole numbers count something, and what is counted is the same or is not.
         """
-        if not (isinstance(self.recorded, float) and isinstance(self.found, float)):
+        if isinstance(self.recorded, float) and isinstance(self.found, float):
+            return abs(self.recorded - self.found)
+        return math.inf
+
+    @property
+    def relative(self) -> float:
+        """Distance by the largest of both numbers and the scale; infinite where they are not both numbers."""
+        if math.isinf(self.distance):
             return math.inf
-        size = max(abs(self.recorded), abs(self.found), self.scale)
-        return abs(self.recorded - self.found) / size if size else math.inf
+        size = max(abs(self.recorded), abs(self.found), self.allowance.scale)
+        return self.distance / size if size else math.inf
+
+    def granted(self, tolerance: float) -> bool:
+        """Whether another machine may differ so."""
+        # In binary the distance of two shares may be a little more than the record that they differ by.
+        one_record = self.distance <= self.allowance.step * (1 + 1e-9)
+        return self.relative <= tolerance or one_record or self.is_prose
 
 
 @dataclass(frozen=True)
@@ -83,7 +114,7 @@ class Rerun:
         """Differences that are not granted: any in the same environment, large ones elsewhere."""
         if self.same_environment:
             return self.differences
-        return tuple(each for each in self.differences if not (each.relative <= self.tolerance or each.is_prose))
+        return tuple(each for each in self.differences if not each.granted(self.tolerance))
 
     @property
     def repeats(self) -> bool:
@@ -201,29 +232,35 @@ def _by_name(checks: list[dict[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _pairs(where: str, one: Any, other: Any, scale: float = 0.0) -> Iterator[Difference]:
+def _pairs(where: str, one: Any, other: Any, allowance: Allowance = Allowance()) -> Iterator[Difference]:
     """All leaves of two results side by side, equal or not; what only one of them has stands beside None."""
     if isinstance(one, dict) and isinstance(other, dict):
-        own = _scale(one)
+        own = _allowances(one)
         for key in [*one, *(key for key in other if key not in one)]:
-            yield from _pairs(f"{where}.{key}", one.get(key), other.get(key), own.get(key, scale))
+            yield from _pairs(f"{where}.{key}", one.get(key), other.get(key), own.get(key, allowance))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for index, (mine, its) in enumerate(zip(one, other, strict=True)):
-            yield from _pairs(f"{where}.{index}", mine, its, scale)
+            yield from _pairs(f"{where}.{index}", mine, its, allowance)
     else:
-        yield Difference(where, one, other, scale)
+        yield Difference(where, one, other, allowance)
 
 
-def _scale(result: dict[str, Any]) -> dict[str, float]:
-    """For figures of one unit that stand together, the largest of them; for a p-value 1."""
+def _allowances(result: dict[str, Any]) -> dict[str, Allowance]:
+    """Of the figures of a metric or a check by their names; what is not named has that of what it is part of.
+
+    Figures of one unit that stand together are judged by the largest of them; a p-value by 1.
+    """
     if result.keys() == {"before", "after"}:
-        return dict.fromkeys(result, _largest(result.values()))
+        return dict.fromkeys(result, Allowance(_largest(result.values())))
     if "verdict" not in result:
-        return {"level": 0.0} if "level" in result else {}
-    interval = result.get("interval")
+        return {"level": Allowance()} if "level" in result else {}
+    interval, count = result.get("interval"), result.get("sample_size")
     ends = [interval.get("low"), interval.get("high")] if isinstance(interval, dict) else []
-    size = _largest([result.get("value"), result.get("threshold"), *ends])
-    return {"p_value": 1.0, **dict.fromkeys(("value", "threshold", "interval", "detectable", "controls"), size)}
+    scale = _largest([result.get("value"), result.get("threshold"), *ends])
+    of_many = isinstance(count, int) and count >= ONE_OF_AT_LEAST and is_share(str(result.get("unit", "")))
+    own = Allowance(scale, step=1.0 / cast(int, count) if of_many else 0.0)
+    figures = ("value", "threshold", "interval", "detectable", "controls")
+    return {"p_value": Allowance(scale=1.0), **dict.fromkeys(figures, own)}
 
 
 def _largest(figures: Iterable[Any]) -> float:

@@ -90,6 +90,26 @@ def test_elsewhere_a_figure_near_zero_is_judged_by_the_size_of_its_check() -> No
     assert not changed(interval={"low": -3.0, "high": 1e-6, "level": 0.902}).repeats
 
 
+@pytest.mark.parametrize(
+    ("count", "unit", "found", "repeats"),
+    [
+        (400, "share", 0.52, True),
+        (400, "share put into the right sample", 0.5175 - 0.0025, True),
+        (400, "share", 0.5226, False),
+        (400, "dB", 0.52, False),
+        (199, "share", 0.52, False),
+    ],
+)
+def test_elsewhere_a_share_of_many_records_may_differ_by_one(
+    count: int, unit: str, found: float, repeats: bool
+) -> None:
+    one = {**CHECK, "unit": unit, "sample_size": count, "value": 0.5175, "interval": None}
+    pairs = differences({"drift on retain": one}, {"drift on retain": {**one, "value": found}})
+    assert len(pairs) == 1
+    rerun = Rerun(compared=10, differences=tuple(pairs), same_environment=False, tolerance=1e-3)
+    assert rerun.repeats == repeats
+
+
 def test_elsewhere_a_metric_near_zero_is_judged_by_before_and_after() -> None:
     (found,) = differences({"psnr": {"before": 8.0, "after": 1e-6}}, {"psnr": {"before": 8.0, "after": 9e-6}})
     assert found.relative == pytest.approx(1e-6)
