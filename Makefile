@@ -45,7 +45,7 @@ bench: .venv/dev.stamp ## Measure what speed claims rest on.
 bench-table: .venv/dev.stamp ## Compare all strategies as the paper's table does; long (TABLE=--quick: minutes).
 	$(BIN)/python -m benchmarks.table $(TABLE)
 
-bench-calibration: .venv/dev.stamp ## Find out how often the checks are wrong; about two hours.
+bench-calibration: .venv/dev.stamp ## Find out how often the checks are wrong; one to two hours.
 	$(BIN)/python benchmarks/calibration.py
 
 clean: ## Remove the environment and the demonstration's workspace.
