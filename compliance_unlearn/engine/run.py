@@ -104,7 +104,9 @@ class Run:
     def _check_space(self, prepared: Sequence[Prepared] = ()) -> None:
         """Check that there is room; once models and pictures were read, also for what models make of them."""
         worlds = WORLDS_KEPT + self._resolved.plan.seeds
-        outputs = sum(model.worlds.bytes_of(NOISE_KEPT) + worlds * model.worlds.bytes_of_sets for model in prepared)
+        outputs = 0
+        for made in (model.worlds for model in prepared):
+            outputs += made.bytes_of(NOISE_KEPT) + worlds * (made.bytes_of_sets + made.bytes_of_features)
         outputs = max(0, outputs - sum(path.stat().st_size for path in self._state.glob("*/outputs/*")))
         weights = sum(
             (self._workspace.root / model.source.path / name).stat().st_size

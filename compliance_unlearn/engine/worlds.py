@@ -133,6 +133,12 @@ class MeasuredWorlds:
         """Size of so many outputs, and of what a feature network makes of them."""
         return count * (next(iter(self._truth.values()))[0].nbytes + EMBEDDING_BYTES)
 
+    @property
+    def bytes_of_features(self) -> int:
+        """Size of what one encoder makes of the records to forget, whose features checks ask for."""
+        of_one = self.encoded(World.ORIGINAL, self._truth[FORGET][:1], self._views[FORGET][:1])
+        return self.counts[FORGET] * sum(depth.nbytes for depth in of_one)
+
     def records(self, set_name: str) -> list[Record]:
         """The measured records of a set, in the order of the outputs."""
         images = self._sets[set_name]
@@ -190,9 +196,21 @@ class MeasuredWorlds:
         if rows is not None and key not in self._features:
             return self.encoded(world, self._fed(world, set_name)[rows], self._views[set_name][rows])
         if key not in self._features:
-            self._features[key] = self.encoded(world, self._fed(world, set_name), self._views[set_name])
+            self._features[key] = self._encoded_set(world, set_name)
         found = self._features[key]
         return found if rows is None else tuple(depth[rows] for depth in found)
+
+    def _encoded_set(self, world: World, set_name: str) -> tuple[torch.Tensor, ...]:
+        """Features of a set, from disk if this run computed them before."""
+
+        def compute() -> dict[str, torch.Tensor]:
+            depths = self.encoded(world, self._fed(world, set_name), self._views[set_name])
+            return {str(number): depth for number, depth in enumerate(depths)}
+
+        if self._kept is None:
+            return tuple(compute().values())
+        found = self._kept.get(("features", world, self._weights_of(world), set_name), compute)
+        return tuple(found[str(number)] for number in range(len(found)))
 
     @torch.no_grad()
     def encoded(self, world: World, images: torch.Tensor, views: Views) -> tuple[torch.Tensor, ...]:
@@ -289,9 +307,11 @@ class MeasuredWorlds:
         def compute() -> dict[str, torch.Tensor]:
             return vars(reconstruct(model, images, views))
 
-        folder = self._folders[World.ORIGINAL if world is World.NOISE else world]
-        weights = files_sha256(folder_files(folder))
-        return Reconstruction(**self._kept.get((world, weights, shown), compute))
+        return Reconstruction(**self._kept.get((world, self._weights_of(world), shown), compute))
+
+    def _weights_of(self, world: World) -> str:
+        """Digest of the weights of a world's model."""
+        return files_sha256(folder_files(self._folders[World.ORIGINAL if world is World.NOISE else world]))
 
     def _fed(self, world: World, name: str) -> torch.Tensor:
         """What a world's model is shown in place of a set."""

@@ -312,3 +312,33 @@ def test_what_a_network_makes_of_the_pictures_themselves_is_not_kept(tmp_path: P
         worlds.embeddings(net, worlds.outputs(World.TRUTH, RETAIN))
         assert net.seen == 9
     assert len(list(state.iterdir())) == 1  # the outputs of the original, whose masks the truth takes over
+
+
+def test_features_of_a_killed_run_are_read_and_not_computed_again(tmp_path: Path) -> None:
+    class Encoding(Wide):
+        """Counts the pictures that it encoded."""
+
+        encoded = 0
+
+        def _encode(self, inputs: Any) -> tuple[torch.Tensor, ...]:
+            self.encoded += len(inputs)
+            return super()._encode(inputs)
+
+    def features(kept: OutputsOnDisk | None, world: World) -> tuple[tuple[torch.Tensor, ...], int]:
+        worlds = measured(tmp_path / "pictures", model=Encoding, kept=kept)
+        found, model = worlds.features(world, RETAIN), worlds._models[World.ORIGINAL]
+        assert isinstance(model, Encoding)
+        return found, model.encoded
+
+    run = OutputsOnDisk(tmp_path / "state", "run")
+    computed, first, again = (features(kept, World.ORIGINAL) for kept in (None, run, run))
+    assert [seen for _, seen in (computed, first, again)] == [9, 9, 0]
+    for one, two, three in zip(computed[0], first[0], again[0], strict=True):
+        assert torch.equal(one, two)
+        assert torch.equal(two, three)
+    assert features(run, World.NOISE)[1] == 9
+
+
+def test_room_for_features_is_that_of_all_records_to_forget(tmp_path: Path) -> None:
+    worlds = measured(tmp_path, model=Wide)
+    assert worlds.bytes_of_features == sum(depth.nbytes for depth in worlds.features(World.ORIGINAL, FORGET))
